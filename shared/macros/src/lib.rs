@@ -1,0 +1,1 @@
+//! Placeholder that the first commit of this crate replaces.

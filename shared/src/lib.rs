@@ -1,0 +1,2 @@
+//! Coati's node model and WAMP vocabulary, the same on server and browser.
+pub mod platform;
