@@ -1,2 +1,3 @@
 //! Coati's node model and WAMP vocabulary, the same on server and browser.
+pub mod error;
 pub mod platform;
