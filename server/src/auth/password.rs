@@ -1,0 +1,125 @@
+//! Argon2id, a few at a time and off the async threads.
+
+use argon2::{
+    Algorithm, Argon2, Params, Version,
+    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+};
+use tokio::sync::Semaphore;
+
+use super::Refusal;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Memory of one hash in KiB: OWASP's first recommended setting for argon2id is 19 MiB, 2 passes, 1 lane.
+const MEMORY: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+/// Longer passwords are refused: they cost time before the memory-hard part starts.
+const LONGEST: usize = 1024;
+/// Hashes computed at the same time: 2 x 19 MiB.
+const AT_ONCE: usize = 2;
+/// Callers that may wait for their turn; at some 30 ms each that is a wait of about a second.
+const WAITING: usize = 64;
+
+/// The PHC string that is stored for a password. It takes tens of milliseconds: call it from `spawn_blocking`.
+///
+/// # Errors
+/// [`ErrorKind::Configuration`] for an empty or overlong password.
+pub fn hash_password(password: &str) -> Result<String> {
+    if password.is_empty() || password.len() > LONGEST {
+        return Err(Error::configuration(format!("A password has 1 to {LONGEST} bytes")));
+    }
+    let hashed = hasher()?.hash_password(password.as_bytes());
+    hashed
+        .map(|hash| hash.to_string())
+        .map_err(|error| Error::new(ErrorKind::Internal, "Cannot hash a password").because(error.to_string()))
+}
+
+fn hasher() -> Result<Argon2<'static>> {
+    let params = Params::new(MEMORY, PASSES, LANES, None)
+        .map_err(|error| Error::new(ErrorKind::Internal, "Wrong parameters of argon2").because(error.to_string()))?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+/// Checks passwords against stored hashes.
+#[derive(Debug)]
+pub(super) struct PasswordChecker {
+    running: Semaphore,
+    /// Permits to run or wait; without one the caller is told to come back.
+    queue: Semaphore,
+}
+
+impl Default for PasswordChecker {
+    fn default() -> Self {
+        Self { running: Semaphore::new(AT_ONCE), queue: Semaphore::new(AT_ONCE + WAITING) }
+    }
+}
+
+impl PasswordChecker {
+    /// Whether the password belongs to the hash. No hash costs the same as a wrong password.
+    pub(super) async fn check(&self, password: String, hash: Option<String>) -> Result<bool, Refusal> {
+        let _place = self.queue.try_acquire().map_err(|_| Refusal::Busy)?;
+        let _turn = self.running.acquire().await.map_err(|_| Refusal::Busy)?;
+        tokio::task::spawn_blocking(move || verify(&password, hash.as_deref()))
+            .await
+            .unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "A password check panicked").because(error)))
+            .map_err(Refusal::Failed)
+    }
+}
+
+fn verify(password: &str, hash: Option<&str>) -> Result<bool> {
+    // A hash that no password has, with the parameters of real ones.
+    const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$Y29hdGktbm9ib2R5LTAx$3Xc9JdQ8ZQ2m0mGmS1n0Xr7m5b8Y0m1v2w3x4y5z6A8";
+    if password.len() > LONGEST {
+        return Ok(false);
+    }
+    let parsed = PasswordHash::new(hash.unwrap_or(NOBODY))
+        .map_err(|error| Error::new(ErrorKind::Accounts, "A stored password hash is damaged").because(error.to_string()))?;
+    // Recomputes with the parameters of the stored hash and compares in constant time.
+    let matches = hasher()?.verify_password(password.as_bytes(), &parsed).is_ok();
+    Ok(matches && hash.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_hash_states_its_parameters_and_verifies_only_its_password() {
+        let password = "pässword with spaces and 🦝";
+        let hash = hash_password(password).expect("a usable password");
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert!(verify(password, Some(&hash)).expect("a sound hash"));
+        assert!(!verify("password", Some(&hash)).expect("a sound hash"));
+        assert!(verify(password, Some("damaged")).is_err());
+        assert!(hash_password("").is_err() && hash_password(&"x".repeat(LONGEST + 1)).is_err());
+    }
+
+    #[test]
+    fn an_unknown_account_costs_as_much_as_a_wrong_password() {
+        let hash = hash_password("right").expect("a usable password");
+        let time = |stored: Option<&str>| {
+            let mut times: Vec<_> = (0..7)
+                .map(|_| {
+                    let start = Instant::now();
+                    assert!(!verify("wrong", stored).expect("a sound hash"));
+                    start.elapsed()
+                })
+                .collect();
+            times.sort();
+            times[3].as_secs_f64()
+        };
+        let ratio = time(None) / time(Some(&hash));
+        assert!((0.5..2.0).contains(&ratio), "ratio of medians {ratio}");
+    }
+
+    #[tokio::test]
+    async fn a_crowd_is_told_to_come_back() {
+        let checker = PasswordChecker::default();
+        let hash = hash_password("right").expect("a usable password");
+        let crowd = (0..AT_ONCE + WAITING + 20).map(|_| checker.check("x".repeat(LONGEST + 1), Some(hash.clone())));
+        let refused = futures::future::join_all(crowd).await.into_iter().filter(|one| matches!(one, Err(Refusal::Busy)));
+        assert_eq!(refused.count(), 20);
+    }
+}

@@ -1,0 +1,80 @@
+//! Logs, one line per event, and the numbers behind `/metrics`.
+
+use std::{io::IsTerminal, sync::OnceLock};
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+/// Open WAMP sessions.
+pub const SESSIONS: &str = "coati_sessions";
+/// Open WebSocket connections.
+pub const CONNECTIONS: &str = "coati_connections";
+/// Bytes in the queues from the router to its peers.
+pub const QUEUE_BYTES: &str = "coati_queue_bytes";
+/// Peers closed because they read too slowly.
+pub const SLOW_PEERS: &str = "coati_slow_peers_closed_total";
+/// Calls refused because a session made too many.
+pub const CALLS_REFUSED: &str = "coati_calls_refused_total";
+/// Sessions ended because the peer broke the protocol.
+pub const VIOLATIONS: &str = "coati_protocol_violations_total";
+/// Requests and sockets refused, by reason.
+pub const REFUSED: &str = "coati_http_refused_total";
+/// Logins tried, by outcome.
+pub const LOGINS: &str = "coati_logins_total";
+/// Seconds from a commit to the feed having seen it.
+pub const FEED_LAG: &str = "coati_feed_lag_seconds";
+/// Times that a tree thread was late by more than [`crate::tree_host::STALL`].
+pub const TREE_STALLS: &str = "coati_tree_stalls_total";
+/// The longest that a tree thread was late, in seconds, since the last reading.
+pub const TREE_LATENESS: &str = "coati_tree_lateness_seconds";
+/// Running session trees.
+pub const TREES: &str = "coati_trees";
+
+/// Sends log lines to standard error, level by `RUST_LOG` (default `info`). A second call does nothing.
+pub fn start_logging() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
+    if lines.is_err() {
+        tracing::debug!("the program has its own logging");
+    }
+}
+
+/// The text of `/metrics`. The recorder is the process's, whatever the number of servers in it.
+pub(crate) fn metrics() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another recorder of metrics is installed; /metrics stays empty");
+        }
+        describe();
+        handle
+    })
+}
+
+fn describe() {
+    metrics::describe_gauge!(SESSIONS, "open WAMP sessions");
+    metrics::describe_gauge!(CONNECTIONS, "open WebSocket connections");
+    metrics::describe_gauge!(QUEUE_BYTES, "bytes in the queues from the router to its peers");
+    metrics::describe_gauge!(FEED_LAG, "seconds from a commit to the feed having seen it");
+    metrics::describe_gauge!(TREES, "running session trees");
+    metrics::describe_gauge!(TREE_LATENESS, "longest lateness of a tree thread in the last second");
+    metrics::describe_counter!(SLOW_PEERS, "peers closed because they read too slowly");
+    metrics::describe_counter!(CALLS_REFUSED, "calls refused because a session made too many");
+    metrics::describe_counter!(VIOLATIONS, "sessions ended because the peer broke the protocol");
+    metrics::describe_counter!(REFUSED, "requests and sockets refused, by reason");
+    metrics::describe_counter!(LOGINS, "logins tried, by outcome");
+    metrics::describe_counter!(TREE_STALLS, "times that a tree thread was late");
+    // A counter or gauge shows up in the text only once it was touched; zero is an answer too.
+    for gauge in [SESSIONS, CONNECTIONS, QUEUE_BYTES, FEED_LAG, TREES, TREE_LATENESS] {
+        metrics::gauge!(gauge).set(0.0);
+    }
+    for counter in [SLOW_PEERS, CALLS_REFUSED, VIOLATIONS, TREE_STALLS] {
+        metrics::counter!(counter).absolute(0);
+    }
+}
