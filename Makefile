@@ -1,0 +1,29 @@
+# What a developer types; each line is one script, so that all of it also works without make.
+.DEFAULT_GOAL := help
+.PHONY: help run dev check test e2e test-wasm bench release sizes setup-all $(addprefix setup-,target bindgen leptos npm chromium postgres)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
+
+run: ## set up what is missing, build, serve the demo on embedded SQLite
+	@scripts/run.sh
+dev: ## cargo leptos watch: rebuild and reload the page at each change
+	@scripts/dev.sh
+check: ## fmt, clippy, wasm, unit tests, tidy, docs (before each commit)
+	@scripts/check.sh
+test: ## everything, end to end, with minutes per step (before closing an issue)
+	@scripts/test.sh
+test-wasm: ## the browser tests of shared and client in headless Chromium
+	@scripts/test-wasm.sh
+e2e: ## Playwright against a private server; GREP=text picks tests
+	@scripts/e2e.sh
+bench: ## criterion benchmarks
+	@scripts/bench.sh
+release: ## target/release/safety: one file with client, styles and migrations inside
+	@scripts/release.sh
+sizes: ## sizes and idle memory of the release
+	@scripts/sizes.sh
+setup-all: ## install everything that make test and make dev need
+	@scripts/setup.sh target bindgen chromium postgres sqlite npm leptos
+setup-%: ## one part: target bindgen leptos npm chromium postgres sqlite
+	@scripts/setup.sh $*

@@ -1,0 +1,41 @@
+# Sourced by every script: the project's root, plain messages, and steps with minutes.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
+export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+target=${CARGO_TARGET_DIR:-$root/target}
+# CI must not quietly resolve other versions than the lock file's.
+locked=(); if [ "${CI:-}" = true ]; then locked=(--locked); fi
+wasm=wasm32-unknown-unknown
+logs=$target/logs
+
+say() { printf '\n== %s\n' "$*"; }
+fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# What the sets of features are is written once: two commands with different sets would build dependencies twice.
+everything=(--workspace --all-features)
+client_lib=(-p safety --lib --no-default-features --features client --target "$wasm")
+
+# step NAME COMMAND...: runs it, keeps its log, remembers its time; a failure does not stop the later steps.
+table=()
+failed=0
+step() {
+    local name=$1 start=$SECONDS result=ok took
+    shift
+    say "$name"
+    mkdir -p "$logs"
+    if ! "$@" 2>&1 | tee "$logs/${name// /-}.log"; then
+        result=FAILED
+        failed=$((failed + 1))
+    fi
+    took=$((SECONDS - start))
+    table+=("$(printf '%-22s %3d min %02d s   %s' "$name" $((took / 60)) $((took % 60)) "$result")")
+}
+
+# The table of the steps, and the total.
+report() {
+    printf '\n'
+    printf '%s\n' "${table[@]}"
+    printf '%-22s %3d min %02d s\n' total $((SECONDS / 60)) $((SECONDS % 60))
+}
