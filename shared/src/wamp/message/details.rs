@@ -1,0 +1,577 @@
+//! The options and details of messages as typed structs: unknown keys are ignored, absent keys are not written.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, DeserializeOwned, IgnoredAny, MapAccess},
+    ser::SerializeMap,
+};
+
+use crate::wamp::{
+    id::{RegistrationId, SessionId, SubscriptionId},
+    role::Roles,
+    uri::{MatchPolicy, Uri},
+    value::Dynamic,
+};
+
+/// A map key, borrowed from the frame where the codec can.
+struct Key<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Key<'de>;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a text key")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Visitor)
+    }
+}
+
+/// A field that knows whether it is absent. An explicit null reads as absent.
+trait Field: Sized {
+    type Wire: DeserializeOwned;
+    fn is_absent(&self) -> bool;
+    fn of_wire(wire: Self::Wire) -> Self;
+}
+
+impl<T: DeserializeOwned> Field for Option<T> {
+    type Wire = Self;
+    fn is_absent(&self) -> bool {
+        self.is_none()
+    }
+    fn of_wire(wire: Self) -> Self {
+        wire
+    }
+}
+
+impl Field for bool {
+    type Wire = Option<Self>;
+    fn is_absent(&self) -> bool {
+        !*self
+    }
+    fn of_wire(wire: Option<Self>) -> Self {
+        wire.unwrap_or(false)
+    }
+}
+
+impl Field for MatchPolicy {
+    type Wire = Option<Self>;
+    fn is_absent(&self) -> bool {
+        *self == Self::Exact
+    }
+    fn of_wire(wire: Option<Self>) -> Self {
+        wire.unwrap_or_default()
+    }
+}
+
+impl Field for InvokePolicy {
+    type Wire = Option<Self>;
+    fn is_absent(&self) -> bool {
+        *self == Self::Single
+    }
+    fn of_wire(wire: Option<Self>) -> Self {
+        wire.unwrap_or_default()
+    }
+}
+
+impl Field for Roles {
+    type Wire = Self;
+    /// Roles are required: they are written even if there are none.
+    fn is_absent(&self) -> bool {
+        false
+    }
+    fn of_wire(wire: Self) -> Self {
+        wire
+    }
+}
+
+/// Keys of the payload pass-through extensions, forwarded from the sender's options to the receiver's details.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Passthru(Option<Box<PassthruKeys>>);
+
+/// The keys in a [`Passthru`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PassthruKeys {
+    /// `ppt_scheme`
+    pub ppt_scheme: Option<String>,
+    /// `ppt_serializer`
+    pub ppt_serializer: Option<String>,
+    /// `ppt_cipher`
+    pub ppt_cipher: Option<String>,
+    /// `ppt_keyid`
+    pub ppt_keyid: Option<String>,
+    /// `enc_algo`, of Autobahn's older payload transparency
+    pub enc_algo: Option<String>,
+    /// `enc_key`
+    pub enc_key: Option<String>,
+    /// `enc_serializer`
+    pub enc_serializer: Option<String>,
+    /// `transaction_hash`
+    pub transaction_hash: Option<String>,
+}
+
+impl Passthru {
+    /// The keys, if any is there.
+    #[must_use]
+    pub fn keys(&self) -> Option<&PassthruKeys> {
+        self.0.as_deref()
+    }
+
+    /// With these keys.
+    #[must_use]
+    pub fn new(keys: PassthruKeys) -> Self {
+        if keys == PassthruKeys::default() {
+            Self(None)
+        } else {
+            Self(Some(Box::new(keys)))
+        }
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        self.0.iter().flat_map(|keys| {
+            [
+                ("ppt_scheme", &keys.ppt_scheme),
+                ("ppt_serializer", &keys.ppt_serializer),
+                ("ppt_cipher", &keys.ppt_cipher),
+                ("ppt_keyid", &keys.ppt_keyid),
+                ("enc_algo", &keys.enc_algo),
+                ("enc_key", &keys.enc_key),
+                ("enc_serializer", &keys.enc_serializer),
+                ("transaction_hash", &keys.transaction_hash),
+            ]
+            .into_iter()
+            .filter_map(|(name, value)| value.as_ref().map(|value| (name, value)))
+        })
+    }
+}
+
+/// Keys that are not fields of a details struct: nothing, or a [`Passthru`].
+trait Rest: Default {
+    fn count(&self) -> usize;
+    fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
+    /// Takes the value of `key`, or skips it. Types are checked either way where we know the key.
+    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
+}
+
+impl Rest for () {
+    fn count(&self) -> usize {
+        0
+    }
+    fn write<M: SerializeMap>(&self, _: &mut M) -> Result<(), M::Error> {
+        Ok(())
+    }
+    fn read<'de, A: MapAccess<'de>>(&mut self, _: &str, map: &mut A) -> Result<(), A::Error> {
+        map.next_value::<IgnoredAny>().map(|_| ())
+    }
+}
+
+impl Rest for Passthru {
+    fn count(&self) -> usize {
+        self.entries().count()
+    }
+    fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        self.entries()
+            .try_for_each(|(name, value)| map.serialize_entry(name, value))
+    }
+    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        let known = matches!(
+            key,
+            "ppt_scheme"
+                | "ppt_serializer"
+                | "ppt_cipher"
+                | "ppt_keyid"
+                | "enc_algo"
+                | "enc_key"
+                | "enc_serializer"
+                | "transaction_hash"
+        );
+        if !known {
+            return map.next_value::<IgnoredAny>().map(|_| ());
+        }
+        let value: Option<String> = map.next_value().map_err(|error| named(key, &error))?;
+        let Some(value) = value else { return Ok(()) };
+        let keys = self.0.get_or_insert_default();
+        let slot = match key {
+            "ppt_scheme" => &mut keys.ppt_scheme,
+            "ppt_serializer" => &mut keys.ppt_serializer,
+            "ppt_cipher" => &mut keys.ppt_cipher,
+            "ppt_keyid" => &mut keys.ppt_keyid,
+            "enc_key" => &mut keys.enc_key,
+            "enc_serializer" => &mut keys.enc_serializer,
+            "transaction_hash" => &mut keys.transaction_hash,
+            _ if matches!(&*value, "cryptobox" | "mqtt" | "xbr") || value.starts_with("x_") => &mut keys.enc_algo,
+            _ => return Err(de::Error::custom(format_args!("enc_algo: unknown algorithm '{value}'"))),
+        };
+        *slot = Some(value);
+        Ok(())
+    }
+}
+
+/// An error that says which key was wrong.
+fn named<E: de::Error>(key: &str, error: &E) -> E {
+    E::custom(format_args!("{key}: {error}"))
+}
+
+/// One of the entries in `forward_for`: a router or peer that the message came through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forwarder {
+    /// Its session there.
+    #[serde(default)]
+    pub session: u64,
+    /// Its authid there.
+    #[serde(default)]
+    pub authid: Option<String>,
+    /// Its authrole there.
+    #[serde(default)]
+    pub authrole: Option<String>,
+}
+
+macro_rules! details {
+    (
+        $(#[$doc:meta])*
+        $name:ident { $( $(#[$field_doc:meta])* $key:literal $field:ident : $type:ty, )* $( .. $rest:ident : $rest_type:ty )? }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct $name {
+            $( $(#[$field_doc])* pub $field: $type, )*
+            $( /// Pass-through keys.
+               pub $rest: $rest_type, )?
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let count = 0 $( + usize::from(!Field::is_absent(&self.$field)) )* $( + Rest::count(&self.$rest) )?;
+                let mut map = serializer.serialize_map(Some(count))?;
+                $( if !Field::is_absent(&self.$field) { map.serialize_entry($key, &self.$field)?; } )*
+                $( Rest::write(&self.$rest, &mut map)?; )?
+                map.end()
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+                impl<'de> de::Visitor<'de> for Visitor {
+                    type Value = $name;
+                    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        formatter.write_str("a map")
+                    }
+                    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<$name, A::Error> {
+                        let mut details = $name::default();
+                        while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
+                            match &*key {
+                                $( $key => {
+                                    details.$field = Field::of_wire(map.next_value().map_err(|error| named(&key, &error))?);
+                                } )*
+                                other => read_rest!(details, other, map $(, $rest)?),
+                            }
+                        }
+                        Ok(details)
+                    }
+                }
+                deserializer.deserialize_map(Visitor)
+            }
+        }
+    };
+}
+
+macro_rules! read_rest {
+    ($details:ident, $key:ident, $map:ident) => {
+        Rest::read(&mut (), $key, &mut $map)?
+    };
+    ($details:ident, $key:ident, $map:ident, $rest:ident) => {
+        Rest::read(&mut $details.$rest, $key, &mut $map)?
+    };
+}
+
+/// What Coati peers say about themselves in HELLO.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coati {
+    /// Version of Coati's own conventions on top of WAMP.
+    #[serde(default)]
+    pub protocol: u32,
+    /// The build, for logs.
+    #[serde(default)]
+    pub build: String,
+    /// Fingerprint of all contract signatures; a router that expects another one answers `client_outdated`.
+    #[serde(default)]
+    pub contracts: String,
+}
+
+/// Which callee gets a call when several share a procedure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InvokePolicy {
+    /// There is only one.
+    #[default]
+    Single,
+    /// Each in turn.
+    RoundRobin,
+    /// Any.
+    Random,
+    /// The one that registered first.
+    First,
+    /// The one that registered last.
+    Last,
+}
+
+/// How a call is given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CancelMode {
+    /// The caller is answered at once, the callee is not told.
+    Skip,
+    /// The callee is interrupted and its answer is passed on.
+    Kill,
+    /// The callee is interrupted and the caller is answered at once.
+    #[default]
+    KillNoWait,
+}
+
+impl Field for CancelMode {
+    type Wire = Option<Self>;
+    /// Always written: the specification names no default.
+    fn is_absent(&self) -> bool {
+        false
+    }
+    fn of_wire(wire: Option<Self>) -> Self {
+        wire.unwrap_or_default()
+    }
+}
+
+/// Open-ended details.
+pub type Extra = BTreeMap<String, Dynamic>;
+
+details! {
+    /// HELLO.Details
+    HelloDetails {
+        /// What the client can do.
+        "roles" roles: Roles,
+        /// Name and version of the client's software.
+        "agent" agent: Option<String>,
+        /// Ways to authenticate, best first.
+        "authmethods" authmethods: Option<Vec<String>>,
+        /// Who the client wants to be.
+        "authid" authid: Option<String>,
+        /// Which role the client wants.
+        "authrole" authrole: Option<String>,
+        /// Input to the ways to authenticate.
+        "authextra" authextra: Option<Extra>,
+        /// Coati's own part.
+        "coati" coati: Option<Coati>,
+    }
+}
+
+details! {
+    /// WELCOME.Details
+    WelcomeDetails {
+        /// What the router can do.
+        "roles" roles: Roles,
+        /// Name and version of the router's software.
+        "agent" agent: Option<String>,
+        /// The realm that was joined.
+        "realm" realm: Option<Uri>,
+        /// Who the session is.
+        "authid" authid: Option<String>,
+        /// In which role.
+        "authrole" authrole: Option<String>,
+        /// How that was proven.
+        "authmethod" authmethod: Option<String>,
+        /// Who vouches for it.
+        "authprovider" authprovider: Option<String>,
+        /// Anything the way to authenticate adds.
+        "authextra" authextra: Option<Extra>,
+    }
+}
+
+details! {
+    /// Details of ABORT and GOODBYE
+    CloseDetails {
+        /// A sentence for people.
+        "message" message: Option<String>,
+    }
+}
+
+details! {
+    /// ERROR.Details
+    ErrorDetails { .. passthru: Passthru }
+}
+
+details! {
+    /// PUBLISH.Options
+    PublishOptions {
+        /// Answer with PUBLISHED or ERROR.
+        "acknowledge" acknowledge: bool,
+        /// Leave the publisher out; absent means yes.
+        "exclude_me" exclude_me: Option<bool>,
+        /// Sessions that get nothing.
+        "exclude" exclude: Option<Vec<SessionId>>,
+        /// Users that get nothing.
+        "exclude_authid" exclude_authid: Option<Vec<String>>,
+        /// Roles that get nothing.
+        "exclude_authrole" exclude_authrole: Option<Vec<String>>,
+        /// The only sessions that may get it; empty means nobody.
+        "eligible" eligible: Option<Vec<SessionId>>,
+        /// The only users that may get it; empty means nobody.
+        "eligible_authid" eligible_authid: Option<Vec<String>>,
+        /// The only roles that may get it; empty means nobody.
+        "eligible_authrole" eligible_authrole: Option<Vec<String>>,
+        /// Tell the receivers who published.
+        "disclose_me" disclose_me: bool,
+        /// Keep the event for later subscribers.
+        "retain" retain: bool,
+        /// Trace context of the request that led here.
+        "_trace" trace: Option<String>,
+        /// Routers that the message came through.
+        "forward_for" forward_for: Option<Vec<Forwarder>>,
+        .. passthru: Passthru
+    }
+}
+
+details! {
+    /// SUBSCRIBE.Options
+    SubscribeOptions {
+        /// How the topic matches.
+        "match" policy: MatchPolicy,
+        /// Deliver the retained event, if there is one.
+        "get_retained" get_retained: bool,
+        /// Routers that the message came through.
+        "forward_for" forward_for: Option<Vec<Forwarder>>,
+    }
+}
+
+details! {
+    /// EVENT.Details
+    EventDetails {
+        /// The publisher's session.
+        "publisher" publisher: Option<SessionId>,
+        /// The publisher's user.
+        "publisher_authid" publisher_authid: Option<String>,
+        /// The publisher's role.
+        "publisher_authrole" publisher_authrole: Option<String>,
+        /// The topic that was published to, for pattern subscriptions.
+        "topic" topic: Option<Uri>,
+        /// This is the retained event.
+        "retained" retained: bool,
+        /// Autobahn's acknowledged delivery.
+        "x_acknowledged_delivery" acknowledged_delivery: bool,
+        /// Trace context of the request that led here.
+        "_trace" trace: Option<String>,
+        /// Routers that the message came through.
+        "forward_for" forward_for: Option<Vec<Forwarder>>,
+        .. passthru: Passthru
+    }
+}
+
+details! {
+    /// Details of a revoking UNSUBSCRIBED
+    UnsubscribedDetails {
+        /// The subscription that is gone.
+        "subscription" subscription: Option<SubscriptionId>,
+        /// Why.
+        "reason" reason: Option<Uri>,
+    }
+}
+
+details! {
+    /// Details of a revoking UNREGISTERED
+    UnregisteredDetails {
+        /// The registration that is gone.
+        "registration" registration: Option<RegistrationId>,
+        /// Why.
+        "reason" reason: Option<Uri>,
+    }
+}
+
+details! {
+    /// CALL.Options
+    CallOptions {
+        /// Time limit in milliseconds; absent or 0 is none.
+        "timeout" timeout: Option<u64>,
+        /// The caller takes several results.
+        "receive_progress" receive_progress: bool,
+        /// More arguments follow under the same request.
+        "progress" progress: bool,
+        /// Tell the callee who calls. This router always does.
+        "disclose_me" disclose_me: bool,
+        /// Trace context of the request that led here.
+        "_trace" trace: Option<String>,
+        .. passthru: Passthru
+    }
+}
+
+details! {
+    /// Options of CANCEL and INTERRUPT
+    CancelOptions {
+        /// How.
+        "mode" mode: Option<CancelMode>,
+        /// Why.
+        "reason" reason: Option<Uri>,
+    }
+}
+
+details! {
+    /// RESULT.Details
+    ResultDetails {
+        /// More results follow.
+        "progress" progress: bool,
+        .. passthru: Passthru
+    }
+}
+
+details! {
+    /// REGISTER.Options
+    RegisterOptions {
+        /// How the procedure matches.
+        "match" policy: MatchPolicy,
+        /// Who gets a call when several register.
+        "invoke" invoke: InvokePolicy,
+        /// The callee wants to know who calls. This router always says so.
+        "disclose_caller" disclose_caller: bool,
+        /// The callee runs the time limit of calls itself.
+        "forward_timeout" forward_timeout: bool,
+    }
+}
+
+details! {
+    /// INVOCATION.Details
+    InvocationDetails {
+        /// The caller's session.
+        "caller" caller: Option<SessionId>,
+        /// The caller's user.
+        "caller_authid" caller_authid: Option<String>,
+        /// The caller's role.
+        "caller_authrole" caller_authrole: Option<String>,
+        /// The procedure that was called, for pattern registrations.
+        "procedure" procedure: Option<Uri>,
+        /// The caller takes several results.
+        "receive_progress" receive_progress: bool,
+        /// More arguments follow under the same request.
+        "progress" progress: bool,
+        /// Time limit in milliseconds that the callee has to keep.
+        "timeout" timeout: Option<u64>,
+        /// Trace context of the request that led here.
+        "_trace" trace: Option<String>,
+        .. passthru: Passthru
+    }
+}
+
+details! {
+    /// YIELD.Options
+    YieldOptions {
+        /// More results follow.
+        "progress" progress: bool,
+        .. passthru: Passthru
+    }
+}

@@ -1,0 +1,464 @@
+//! The layouts: which element of a frame is which field of which message.
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use super::*;
+use crate::wamp::codec::{DecodeError, DecodeErrorKind, Element, Elements, FrameWriter, Kind, payload_count};
+
+/// Reads the elements of a frame in order.
+struct Fields<'a> {
+    codec: CodecId,
+    frame: &'a Bytes,
+    elements: Elements,
+    next: usize,
+}
+
+impl Fields<'_> {
+    fn wrong(text: impl Into<String>) -> DecodeError {
+        DecodeError::new(DecodeErrorKind::BadLayout, text)
+    }
+
+    fn element(&mut self, name: &str, kind: Kind) -> Result<&Element, DecodeError> {
+        let element = self
+            .elements
+            .get(self.next)
+            .ok_or_else(|| Self::wrong(format!("{name} is missing")))?;
+        if element.kind != kind {
+            return Err(Self::wrong(format!("{name} has the wrong type")));
+        }
+        self.next += 1;
+        Ok(element)
+    }
+
+    fn read<T: DeserializeOwned>(&mut self, name: &str, kind: Kind) -> Result<T, DecodeError> {
+        let (codec, frame) = (self.codec, self.frame);
+        let range = self.element(name, kind)?.range.clone();
+        let bytes = frame.get(range).unwrap_or_default();
+        codec
+            .value_from_slice(bytes)
+            .map_err(|error| Self::wrong(format!("{name}: {error}")))
+    }
+
+    fn number<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, DecodeError> {
+        self.read(name, Kind::Number)
+    }
+
+    fn text<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, DecodeError> {
+        self.read(name, Kind::Text)
+    }
+
+    fn details<T: DeserializeOwned + Default>(&mut self, name: &str) -> Result<T, DecodeError> {
+        let is_empty = self
+            .elements
+            .get(self.next)
+            .and_then(|element| self.frame.get(element.range.clone()))
+            .is_some_and(|bytes| bytes == self.codec.empty_map());
+        if is_empty {
+            self.next += 1;
+            return Ok(T::default());
+        }
+        self.read(name, Kind::Map)
+    }
+
+    fn request(&mut self) -> Result<RequestId, DecodeError> {
+        self.number("the request id")
+    }
+
+    /// The request, or none for the 0 of a revocation.
+    fn revocable<T: DeserializeOwned + Default>(&mut self) -> Result<(Option<RequestId>, Option<T>), DecodeError> {
+        let request: u64 = self.number("the request id")?;
+        if request == 0 {
+            return Ok((None, Some(self.details("the details")?)));
+        }
+        let request = RequestId::new(request).ok_or_else(|| Self::wrong("the request id is out of range"))?;
+        Ok((Some(request), None))
+    }
+
+    /// The arguments, to the end of the frame.
+    fn payload(&mut self) -> Result<Payload, DecodeError> {
+        let Some(args) = self.elements.get(self.next) else {
+            return Ok(Payload::empty(self.codec));
+        };
+        // Text and bytes are the opaque payloads of the pass-through extensions: they stand alone.
+        let opaque = matches!(args.kind, Kind::Text | Kind::Binary);
+        if !opaque && args.kind != Kind::List {
+            return Err(Self::wrong("the arguments are not a list"));
+        }
+        self.next += 1;
+        let args = self.frame.slice(args.range.clone());
+        let args = if self.codec.is_empty_sequence(&args) {
+            Bytes::new()
+        } else {
+            args
+        };
+        let kwargs = match self.elements.get(self.next) {
+            Some(kwargs) if kwargs.kind == Kind::Map && !opaque => {
+                self.next += 1;
+                self.frame.slice(kwargs.range.clone())
+            }
+            Some(_) => return Err(Self::wrong("the keyword arguments are not a map")),
+            None => Bytes::new(),
+        };
+        let kwargs = if self.codec.is_empty_map(&kwargs) {
+            Bytes::new()
+        } else {
+            kwargs
+        };
+        Ok(Payload::from_checked(self.codec, args, kwargs))
+    }
+
+    fn message(&mut self) -> Result<Message, DecodeError> {
+        let code: u64 = self.number("the message code")?;
+        Ok(match code {
+            code::HELLO => Message::Hello(Box::new(Hello {
+                realm: self.text("the realm")?,
+                details: self.details("the details")?,
+            })),
+            code::WELCOME => Message::Welcome(Box::new(Welcome {
+                session: self.number("the session id")?,
+                details: self.details("the details")?,
+            })),
+            code::ABORT => Message::Abort(Abort {
+                details: self.details("the details")?,
+                reason: self.text("the reason")?,
+                payload: self.payload()?,
+            }),
+            code::CHALLENGE => Message::Challenge(Challenge {
+                method: self.text("the method")?,
+                extra: self.details("the extra")?,
+            }),
+            code::AUTHENTICATE => Message::Authenticate(Authenticate {
+                signature: self.text("the signature")?,
+                extra: self.details("the extra")?,
+            }),
+            code::GOODBYE => Message::Goodbye(Goodbye {
+                details: self.details("the details")?,
+                reason: self.text("the reason")?,
+            }),
+            code::ERROR => Message::Error(ErrorMessage {
+                request_type: self.number("the request type")?,
+                request: self.request()?,
+                details: self.details("the details")?,
+                error: self.text("the error")?,
+                payload: self.payload()?,
+            }),
+            code::PUBLISH..=code::EVENT | code::EVENT_RECEIVED => self.publish_subscribe(code)?,
+            code::CALL..=code::YIELD => self.call(code)?,
+            _ => {
+                return Err(DecodeError::new(
+                    DecodeErrorKind::UnknownMessage,
+                    format!("no message has code {code}"),
+                ));
+            }
+        })
+    }
+
+    fn publish_subscribe(&mut self, code: u64) -> Result<Message, DecodeError> {
+        Ok(match code {
+            code::PUBLISH => Message::Publish(Publish {
+                request: self.request()?,
+                options: self.details("the options")?,
+                topic: self.text("the topic")?,
+                payload: self.payload()?,
+            }),
+            code::PUBLISHED => Message::Published(Published {
+                request: self.request()?,
+                publication: self.number("the publication id")?,
+            }),
+            code::SUBSCRIBE => Message::Subscribe(Subscribe {
+                request: self.request()?,
+                options: self.details("the options")?,
+                topic: self.text("the topic")?,
+            }),
+            code::SUBSCRIBED => Message::Subscribed(Subscribed {
+                request: self.request()?,
+                subscription: self.number("the subscription id")?,
+            }),
+            code::UNSUBSCRIBE => Message::Unsubscribe(Unsubscribe {
+                request: self.request()?,
+                subscription: self.number("the subscription id")?,
+            }),
+            code::UNSUBSCRIBED => {
+                let (request, details) = self.revocable()?;
+                Message::Unsubscribed(Unsubscribed { request, details })
+            }
+            code::EVENT => Message::Event(Event {
+                subscription: self.number("the subscription id")?,
+                publication: self.number("the publication id")?,
+                details: self.details("the details")?,
+                payload: self.payload()?,
+            }),
+            code::EVENT_RECEIVED => Message::EventReceived(EventReceived {
+                publication: self.number("the publication id")?,
+            }),
+            _ => {
+                return Err(DecodeError::new(
+                    DecodeErrorKind::UnknownMessage,
+                    format!("no message has code {code}"),
+                ));
+            }
+        })
+    }
+
+    fn call(&mut self, code: u64) -> Result<Message, DecodeError> {
+        Ok(match code {
+            code::CALL => Message::Call(Call {
+                request: self.request()?,
+                options: self.details("the options")?,
+                procedure: self.text("the procedure")?,
+                payload: self.payload()?,
+            }),
+            code::CANCEL => Message::Cancel(Cancel {
+                request: self.request()?,
+                options: self.details("the options")?,
+            }),
+            code::RESULT => Message::Result(CallResult {
+                request: self.request()?,
+                details: self.details("the details")?,
+                payload: self.payload()?,
+            }),
+            code::REGISTER => Message::Register(Register {
+                request: self.request()?,
+                options: self.details("the options")?,
+                procedure: self.text("the procedure")?,
+            }),
+            code::REGISTERED => Message::Registered(Registered {
+                request: self.request()?,
+                registration: self.number("the registration id")?,
+            }),
+            code::UNREGISTER => Message::Unregister(Unregister {
+                request: self.request()?,
+                registration: self.number("the registration id")?,
+            }),
+            code::UNREGISTERED => {
+                let (request, details) = self.revocable()?;
+                Message::Unregistered(Unregistered { request, details })
+            }
+            code::INVOCATION => Message::Invocation(Invocation {
+                request: self.request()?,
+                registration: self.number("the registration id")?,
+                details: self.details("the details")?,
+                payload: self.payload()?,
+            }),
+            code::INTERRUPT => Message::Interrupt(Interrupt {
+                request: self.request()?,
+                options: self.details("the options")?,
+            }),
+            code::YIELD => Message::Yield(Yield {
+                request: self.request()?,
+                options: self.details("the options")?,
+                payload: self.payload()?,
+            }),
+            _ => {
+                return Err(DecodeError::new(
+                    DecodeErrorKind::UnknownMessage,
+                    format!("no message has code {code}"),
+                ));
+            }
+        })
+    }
+}
+
+impl Message {
+    /// See [`CodecId::decode`].
+    pub(crate) fn from_frame(codec: CodecId, frame: &Bytes) -> Result<Self, DecodeError> {
+        let elements = codec.split(frame)?;
+        let mut fields = Fields {
+            codec,
+            frame,
+            elements,
+            next: 0,
+        };
+        let message = fields.message()?;
+        if fields.next == fields.elements.len() {
+            Ok(message)
+        } else {
+            Err(Fields::wrong(format!("{} has too many elements", message.name())))
+        }
+    }
+
+    /// How many elements the message has without its arguments.
+    const fn head_count(&self) -> u8 {
+        match self {
+            Self::EventReceived(_) => 2,
+            Self::Unsubscribed(message) => 2 + message.details.is_some() as u8,
+            Self::Unregistered(message) => 2 + message.details.is_some() as u8,
+            Self::Hello(_)
+            | Self::Welcome(_)
+            | Self::Abort(_)
+            | Self::Challenge(_)
+            | Self::Authenticate(_)
+            | Self::Goodbye(_)
+            | Self::Published(_)
+            | Self::Subscribed(_)
+            | Self::Unsubscribe(_)
+            | Self::Cancel(_)
+            | Self::Result(_)
+            | Self::Registered(_)
+            | Self::Unregister(_)
+            | Self::Interrupt(_)
+            | Self::Yield(_) => 3,
+            Self::Publish(_)
+            | Self::Subscribe(_)
+            | Self::Event(_)
+            | Self::Call(_)
+            | Self::Register(_)
+            | Self::Invocation(_) => 4,
+            Self::Error(_) => 5,
+        }
+    }
+
+    /// See [`CodecId::encode`].
+    pub(crate) fn to_frame(&self, codec: CodecId) -> Bytes {
+        let payload = self.payload();
+        let size = 96 + payload.map_or(0, Payload::size);
+        let mut writer = FrameWriter::new(codec, self.head_count() + payload.map_or(0, payload_count), size);
+        writer.number(self.code());
+        self.write_head(&mut writer);
+        if let Some(payload) = payload {
+            writer.payload(payload);
+        }
+        writer.finish()
+    }
+
+    fn write_head(&self, writer: &mut FrameWriter) {
+        match self {
+            Self::Hello(message) => {
+                writer.text(message.realm.as_str());
+                writer.details(&message.details);
+            }
+            Self::Welcome(message) => {
+                writer.number(message.session.get());
+                writer.details(&message.details);
+            }
+            Self::Abort(message) => {
+                writer.details(&message.details);
+                writer.text(message.reason.as_str());
+            }
+            Self::Challenge(message) => {
+                writer.text(&message.method);
+                writer.details(&message.extra);
+            }
+            Self::Authenticate(message) => {
+                writer.text(&message.signature);
+                writer.details(&message.extra);
+            }
+            Self::Goodbye(message) => {
+                writer.details(&message.details);
+                writer.text(message.reason.as_str());
+            }
+            Self::Error(message) => {
+                writer.number(message.request_type);
+                writer.number(message.request.get());
+                writer.details(&message.details);
+                writer.text(message.error.as_str());
+            }
+            Self::Publish(message) => {
+                writer.number(message.request.get());
+                writer.details(&message.options);
+                writer.text(message.topic.as_str());
+            }
+            Self::Published(message) => {
+                writer.number(message.request.get());
+                writer.number(message.publication.get());
+            }
+            Self::Subscribe(message) => {
+                writer.number(message.request.get());
+                writer.details(&message.options);
+                writer.text(message.topic.as_str());
+            }
+            Self::Subscribed(message) => {
+                writer.number(message.request.get());
+                writer.number(message.subscription.get());
+            }
+            Self::Unsubscribe(message) => {
+                writer.number(message.request.get());
+                writer.number(message.subscription.get());
+            }
+            Self::Unsubscribed(message) => {
+                writer.number(message.request.map_or(0, RequestId::get));
+                message.details.iter().for_each(|details| writer.details(details));
+            }
+            Self::Event(message) => {
+                writer.number(message.subscription.get());
+                writer.number(message.publication.get());
+                writer.details(&message.details);
+            }
+            Self::EventReceived(message) => writer.number(message.publication.get()),
+            Self::Call(_)
+            | Self::Cancel(_)
+            | Self::Result(_)
+            | Self::Register(_)
+            | Self::Registered(_)
+            | Self::Unregister(_)
+            | Self::Unregistered(_)
+            | Self::Invocation(_)
+            | Self::Interrupt(_)
+            | Self::Yield(_) => self.write_call_head(writer),
+        }
+    }
+
+    fn write_call_head(&self, writer: &mut FrameWriter) {
+        match self {
+            Self::Call(message) => {
+                writer.number(message.request.get());
+                writer.details(&message.options);
+                writer.text(message.procedure.as_str());
+            }
+            Self::Cancel(message) => {
+                writer.number(message.request.get());
+                writer.details(&message.options);
+            }
+            Self::Result(message) => {
+                writer.number(message.request.get());
+                writer.details(&message.details);
+            }
+            Self::Register(message) => {
+                writer.number(message.request.get());
+                writer.details(&message.options);
+                writer.text(message.procedure.as_str());
+            }
+            Self::Registered(message) => {
+                writer.number(message.request.get());
+                writer.number(message.registration.get());
+            }
+            Self::Unregister(message) => {
+                writer.number(message.request.get());
+                writer.number(message.registration.get());
+            }
+            Self::Unregistered(message) => {
+                writer.number(message.request.map_or(0, RequestId::get));
+                message.details.iter().for_each(|details| writer.details(details));
+            }
+            Self::Invocation(message) => {
+                writer.number(message.request.get());
+                writer.number(message.registration.get());
+                writer.details(&message.details);
+            }
+            Self::Interrupt(message) => {
+                writer.number(message.request.get());
+                writer.details(&message.options);
+            }
+            Self::Yield(message) => {
+                writer.number(message.request.get());
+                writer.details(&message.options);
+            }
+            Self::Hello(_)
+            | Self::Welcome(_)
+            | Self::Abort(_)
+            | Self::Challenge(_)
+            | Self::Authenticate(_)
+            | Self::Goodbye(_)
+            | Self::Error(_)
+            | Self::Publish(_)
+            | Self::Published(_)
+            | Self::Subscribe(_)
+            | Self::Subscribed(_)
+            | Self::Unsubscribe(_)
+            | Self::Unsubscribed(_)
+            | Self::Event(_)
+            | Self::EventReceived(_) => {}
+        }
+    }
+}

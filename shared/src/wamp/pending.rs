@@ -1,0 +1,1 @@
+//! The requests of a client session that wait for their answer.

@@ -1,0 +1,156 @@
+//! What peers and routers announce that they can do: roles and their features.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Feature names of the advanced profile that this implementation knows.
+pub mod feature {
+    /// Several RESULTs for one call.
+    pub const PROGRESSIVE_CALL_RESULTS: &str = "progressive_call_results";
+    /// CANCEL and INTERRUPT.
+    pub const CALL_CANCELING: &str = "call_canceling";
+    /// The time limit of a call.
+    pub const CALL_TIMEOUT: &str = "call_timeout";
+    /// Who calls.
+    pub const CALLER_IDENTIFICATION: &str = "caller_identification";
+    /// Prefix and wildcard registrations.
+    pub const PATTERN_BASED_REGISTRATION: &str = "pattern_based_registration";
+    /// Several callees for one procedure.
+    pub const SHARED_REGISTRATION: &str = "shared_registration";
+    /// Prefix and wildcard subscriptions.
+    pub const PATTERN_BASED_SUBSCRIPTION: &str = "pattern_based_subscription";
+    /// Eligible and exclude lists.
+    pub const SUBSCRIBER_BLACKWHITE_LISTING: &str = "subscriber_blackwhite_listing";
+    /// `exclude_me`.
+    pub const PUBLISHER_EXCLUSION: &str = "publisher_exclusion";
+    /// Who published, if the publisher asks for it.
+    pub const PUBLISHER_IDENTIFICATION: &str = "publisher_identification";
+    /// The broker may take a subscription away.
+    pub const SUBSCRIPTION_REVOCATION: &str = "subscription_revocation";
+    /// The dealer may take a registration away.
+    pub const REGISTRATION_REVOCATION: &str = "registration_revocation";
+    /// `ppt_*` keys travel with the payload.
+    pub const PAYLOAD_PASSTHRU_MODE: &str = "payload_passthru_mode";
+}
+
+/// The features of one role. Absent means basic profile only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// Feature name to whether it is there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub features: BTreeMap<String, bool>,
+}
+
+impl Role {
+    /// A role with these features.
+    #[must_use]
+    pub fn with(features: &[&str]) -> Self {
+        Self {
+            features: features.iter().map(|name| ((*name).to_owned(), true)).collect(),
+        }
+    }
+
+    /// Whether the feature is announced.
+    #[must_use]
+    pub fn has(&self, feature: &str) -> bool {
+        self.features.get(feature).copied().unwrap_or(false)
+            || (feature == feature::CALL_CANCELING && self.features.get("call_cancelling") == Some(&true))
+    }
+}
+
+/// The roles of a peer, by name (`publisher`, `subscriber`, `caller`, `callee`, `broker`, `dealer`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Roles(pub BTreeMap<String, Role>);
+
+impl Roles {
+    /// What a Coati peer can do.
+    #[must_use]
+    pub fn client() -> Self {
+        use feature::*;
+        Self::of(&[
+            (
+                "publisher",
+                &[
+                    PUBLISHER_EXCLUSION,
+                    PUBLISHER_IDENTIFICATION,
+                    SUBSCRIBER_BLACKWHITE_LISTING,
+                ],
+            ),
+            (
+                "subscriber",
+                &[
+                    PATTERN_BASED_SUBSCRIPTION,
+                    PUBLISHER_IDENTIFICATION,
+                    SUBSCRIPTION_REVOCATION,
+                ],
+            ),
+            (
+                "caller",
+                &[
+                    CALLER_IDENTIFICATION,
+                    CALL_CANCELING,
+                    CALL_TIMEOUT,
+                    PROGRESSIVE_CALL_RESULTS,
+                ],
+            ),
+            (
+                "callee",
+                &[
+                    CALLER_IDENTIFICATION,
+                    CALL_CANCELING,
+                    PATTERN_BASED_REGISTRATION,
+                    SHARED_REGISTRATION,
+                    REGISTRATION_REVOCATION,
+                ],
+            ),
+        ])
+    }
+
+    /// What the router can do.
+    #[must_use]
+    pub fn router() -> Self {
+        use feature::*;
+        Self::of(&[
+            (
+                "broker",
+                &[
+                    PATTERN_BASED_SUBSCRIPTION,
+                    SUBSCRIBER_BLACKWHITE_LISTING,
+                    PUBLISHER_EXCLUSION,
+                    PUBLISHER_IDENTIFICATION,
+                    SUBSCRIPTION_REVOCATION,
+                    PAYLOAD_PASSTHRU_MODE,
+                ],
+            ),
+            (
+                "dealer",
+                &[
+                    PROGRESSIVE_CALL_RESULTS,
+                    CALL_CANCELING,
+                    CALL_TIMEOUT,
+                    CALLER_IDENTIFICATION,
+                    PATTERN_BASED_REGISTRATION,
+                    SHARED_REGISTRATION,
+                    PAYLOAD_PASSTHRU_MODE,
+                ],
+            ),
+        ])
+    }
+
+    fn of(roles: &[(&str, &[&str])]) -> Self {
+        Self(
+            roles
+                .iter()
+                .map(|(name, features)| ((*name).to_owned(), Role::with(features)))
+                .collect(),
+        )
+    }
+
+    /// Whether `role` announces `feature`.
+    #[must_use]
+    pub fn has(&self, role: &str, feature: &str) -> bool {
+        self.0.get(role).is_some_and(|role| role.has(feature))
+    }
+}

@@ -1,0 +1,283 @@
+//! The pure router of one realm: broker, dealer and the life of sessions, without I/O and without a clock.
+//!
+//! A shell owns one [`Router`], feeds it [`Input`]s one at a time and carries out the [`Output`]s in order before the
+//! next input.
+//!
+//! **Queues.** Room is kept for every message except EVENT and INVOCATION ([`Class`]): what is reserved is bounded by
+//! what the peer itself asked for. When an INVOCATION finds no room, the shell hands it back as
+//! [`Input::Undelivered`]; the router then holds it and all later invocations of that callee, in order, until the shell
+//! says [`Input::Room`]. What is held is bounded by the calls that each caller may have in flight, and nobody waits for
+//! a queue, so with every capacity at 1 nothing deadlocks: a callee that itself calls is answered through reserved
+//! room. When an EVENT finds no room, the shell closes the slow peer.
+
+mod authorizer;
+mod broker;
+mod dealer;
+mod outgoing;
+mod session;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+pub use authorizer::{Action, Authorizer, BaseAuthorizer, Decision, Open};
+pub use outgoing::Outgoing;
+
+use crate::wamp::{
+    codec::CodecId,
+    id::{IdGenerator, SessionId},
+    message::Message,
+    uri::{Syntax, Uri},
+};
+use broker::Broker;
+use dealer::Dealer;
+use session::Connection;
+
+pub use session::SessionInfo;
+
+/// A connection of the shell's, numbered by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Who is at the other end of a connection, as the shell has authenticated it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Principal {
+    /// The user.
+    pub authid: String,
+    /// The role; limits and rights go by it.
+    pub authrole: String,
+    /// How that was proven.
+    pub authmethod: String,
+    /// Who vouches for it.
+    pub authprovider: String,
+    /// One of our own trees, joined over memory: trusted.
+    pub internal: bool,
+}
+
+/// How much one session may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Subscriptions.
+    pub subscriptions: usize,
+    /// Registrations.
+    pub registrations: usize,
+    /// Prefix and wildcard patterns among its subscriptions and registrations together.
+    pub patterns: usize,
+    /// Calls without an answer yet.
+    pub calls: usize,
+}
+
+impl Limits {
+    /// For browsers, and for every role that nothing else is said about.
+    pub const BROWSER: Self = Self {
+        subscriptions: 256,
+        registrations: 64,
+        patterns: 16,
+        calls: 64,
+    };
+    /// For components in other processes, and for our own trees.
+    pub const COMPONENT: Self = Self {
+        subscriptions: 65_536,
+        registrations: 65_536,
+        patterns: 16_384,
+        calls: 4_096,
+    };
+}
+
+/// How a router is set up.
+pub struct RouterConfig {
+    /// Where ids start from. Random in production, fixed in tests.
+    pub seed: u64,
+    /// Limits by authrole; roles that are not here get [`Limits::BROWSER`], internal sessions [`Limits::COMPONENT`].
+    pub limits: BTreeMap<String, Limits>,
+    /// Says who may do what.
+    pub authorizer: Box<dyn Authorizer + Send>,
+    /// The fingerprint that clients which send one must send; none = no check.
+    pub contracts: Option<String>,
+    /// Which characters names may have.
+    pub syntax: Syntax,
+}
+
+impl RouterConfig {
+    /// A router with the default authorizer and limits.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            limits: BTreeMap::new(),
+            authorizer: Box::new(BaseAuthorizer::default()),
+            contracts: None,
+            syntax: Syntax::Loose,
+        }
+    }
+}
+
+/// What happens to the router.
+#[derive(Debug)]
+pub enum Input {
+    /// A connection was opened.
+    Attach {
+        /// Its number, never used again.
+        connection: ConnectionId,
+        /// Its codec. Arguments are translated to it before they are sent.
+        codec: CodecId,
+        /// Who is at the other end.
+        principal: Principal,
+    },
+    /// A message came in.
+    Message {
+        /// Where.
+        connection: ConnectionId,
+        /// The message.
+        message: Message,
+    },
+    /// A frame came in that is not a message: the session is aborted.
+    Malformed {
+        /// Where.
+        connection: ConnectionId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A connection is gone.
+    Detach {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// End a session by GOODBYE and close its connection.
+    Kill {
+        /// Which.
+        session: SessionId,
+        /// The reason in GOODBYE.
+        reason: Uri,
+        /// A sentence for people.
+        message: Option<String>,
+    },
+    /// The session has proven that it is the client of this session root. Another session that held the base is closed.
+    BindBase {
+        /// Which.
+        session: SessionId,
+        /// The root's base.
+        base: Uri,
+    },
+    /// Let a session subscribe to a topic outside its base.
+    Grant {
+        /// Which.
+        session: SessionId,
+        /// The topic.
+        topic: Uri,
+    },
+    /// Take that back, and its subscription with it.
+    Revoke {
+        /// Which.
+        session: SessionId,
+        /// The topic.
+        topic: Uri,
+    },
+    /// An INVOCATION found no room. Must be said before any other input.
+    Undelivered {
+        /// For whom it was.
+        connection: ConnectionId,
+        /// What came out as [`Output::Send`].
+        message: Arc<Outgoing>,
+    },
+    /// There is room again for this many invocations. Only needed after [`Input::Undelivered`].
+    Room {
+        /// At which connection.
+        connection: ConnectionId,
+        /// For how many.
+        invocations: usize,
+    },
+    /// Time has passed. Calls past their limit are ended; see [`Router::next_deadline`].
+    Tick {
+        /// Monotonic time since any origin.
+        now: Duration,
+    },
+    /// Say GOODBYE to everybody and close all connections.
+    Shutdown,
+}
+
+/// How a queue treats a message when it is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Answers to the peer's own requests: room is reserved.
+    Reply,
+    /// Goes back to the router as [`Input::Undelivered`].
+    Invocation,
+    /// The peer is too slow: close it.
+    Event,
+    /// WELCOME, ABORT, GOODBYE, INTERRUPT, revocations: room is reserved.
+    Control,
+}
+
+/// What the shell has to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Send a message.
+    Send {
+        /// Where to.
+        connection: ConnectionId,
+        /// The message; the frame is made once per codec however many get it.
+        message: Arc<Outgoing>,
+        /// What to do if there is no room.
+        class: Class,
+    },
+    /// Send what is queued, then close.
+    Close {
+        /// Which.
+        connection: ConnectionId,
+        /// Why, for the transport's close frame and the log.
+        reason: Uri,
+    },
+}
+
+/// What is in the router, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Open connections.
+    pub connections: usize,
+    /// Open sessions.
+    pub sessions: usize,
+    /// Subscriptions (topics and patterns, not subscribers).
+    pub subscriptions: usize,
+    /// Registrations (procedures and patterns, not callees).
+    pub registrations: usize,
+    /// Calls without an answer yet.
+    pub calls: usize,
+    /// Invocations that wait for room.
+    pub held: usize,
+}
+
+/// The router of one realm.
+pub struct Router {
+    realm: Uri,
+    config: RouterConfig,
+    ids: IdGenerator,
+    now: Duration,
+    connections: BTreeMap<ConnectionId, Connection>,
+    sessions: BTreeMap<SessionId, ConnectionId>,
+    bases: BTreeMap<Uri, SessionId>,
+    broker: Broker,
+    dealer: Dealer,
+}
+
+impl Router {
+    /// The router of `realm`.
+    #[must_use]
+    pub fn new(realm: Uri, config: RouterConfig) -> Self {
+        let ids = IdGenerator::new(config.seed);
+        Self {
+            realm,
+            config,
+            ids,
+            now: Duration::ZERO,
+            connections: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            bases: BTreeMap::new(),
+            broker: Broker::default(),
+            dealer: Dealer::default(),
+        }
+    }
+
+    /// Takes what happened and says what to do.
+    pub fn handle(&mut self, _input: Input) -> Vec<Output> {
+        Vec::new()
+    }
+}
