@@ -42,7 +42,11 @@ impl TokenHash {
 impl fmt::Debug for TokenHash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Enough to tell two apart in a log.
-        write!(formatter, "TokenHash({:02x}{:02x}{:02x}{:02x}…)", self.0[0], self.0[1], self.0[2], self.0[3])
+        write!(
+            formatter,
+            "TokenHash({:02x}{:02x}{:02x}{:02x}…)",
+            self.0[0], self.0[1], self.0[2], self.0[3]
+        )
     }
 }
 
@@ -110,7 +114,13 @@ impl Authenticator {
     #[must_use]
     pub fn new(store: Arc<dyn AccountStore>, limits: LoginLimits) -> Self {
         let throttle = Mutex::new(Throttle::default());
-        Self { store, passwords: PasswordChecker::default(), throttle, limits, origin: Instant::now() }
+        Self {
+            store,
+            passwords: PasswordChecker::default(),
+            throttle,
+            limits,
+            origin: Instant::now(),
+        }
     }
 
     /// Checks a password and starts a login. Returns the token for the cookie, which is kept nowhere else.
@@ -118,7 +128,9 @@ impl Authenticator {
     /// # Errors
     /// A [`Refusal`]; the time it takes does not tell whether the account exists.
     pub async fn log_in(&self, name: &str, password: &str, address: IpAddr) -> Result<(String, Identity), Refusal> {
-        self.throttle().admit(name, address, self.origin.elapsed()).map_err(Refusal::TooManyTries)?;
+        self.throttle()
+            .admit(name, address, self.origin.elapsed())
+            .map_err(Refusal::TooManyTries)?;
         let account = self.store.find_account(name).await.map_err(Refusal::Failed)?;
         let usable = account.filter(|account| account.enabled);
         let hash = usable.as_ref().map(|account| account.password_hash.clone());
@@ -142,7 +154,14 @@ impl Authenticator {
             expires: now.saturating_add(seconds(self.limits.absolute)),
         };
         self.store.create_login(login).await?;
-        Ok((token, Identity { authid: account.name, role: account.role, token: hash }))
+        Ok((
+            token,
+            Identity {
+                authid: account.name,
+                role: account.role,
+                token: hash,
+            },
+        ))
     }
 
     /// The identity behind a token, if the login still holds and its account is enabled.
@@ -150,7 +169,9 @@ impl Authenticator {
     /// # Errors
     /// When the store could not be asked; the caller must then refuse.
     pub async fn identify(&self, token: TokenHash) -> Result<Option<Identity>> {
-        let Some((login, account)) = self.store.find_login(token).await? else { return Ok(None) };
+        let Some((login, account)) = self.store.find_login(token).await? else {
+            return Ok(None);
+        };
         let now = unix_now();
         let idle_end = login.seen.saturating_add(seconds(self.limits.idle));
         if now >= login.expires || now >= idle_end || !account.enabled {
@@ -162,7 +183,11 @@ impl Authenticator {
         if now - login.seen >= touch_after {
             self.store.touch_login(token, now).await?;
         }
-        Ok(Some(Identity { authid: account.name, role: account.role, token }))
+        Ok(Some(Identity {
+            authid: account.name,
+            role: account.role,
+            token,
+        }))
     }
 
     /// Ends a login. Ending one that does not exist is no error.
@@ -192,14 +217,20 @@ mod tests {
 
     async fn with_anna(limits: LoginLimits) -> (Authenticator, Arc<MemoryAccounts>) {
         let store = Arc::new(MemoryAccounts::default());
-        store.add("anna", "a long enough password", "editor").await.expect("a fresh store");
+        store
+            .add("anna", "a long enough password", "editor")
+            .await
+            .expect("a fresh store");
         (Authenticator::new(store.clone(), limits), store)
     }
 
     #[tokio::test]
     async fn a_login_identifies_until_it_is_ended() {
         let (authenticator, _) = with_anna(LoginLimits::default()).await;
-        let (token, identity) = authenticator.log_in("anna", "a long enough password", HERE).await.expect("right");
+        let (token, identity) = authenticator
+            .log_in("anna", "a long enough password", HERE)
+            .await
+            .expect("right");
         assert_eq!((identity.authid.as_str(), identity.role.as_str()), ("anna", "editor"));
         assert!(token.len() >= 43, "256 bits in base64");
         let hash = TokenHash::of(&token);
@@ -215,19 +246,34 @@ mod tests {
             let refused = authenticator.log_in(name, password, HERE).await;
             assert!(matches!(refused, Err(Refusal::WrongCredentials)), "{name}: {refused:?}");
         }
-        let (token, _) = authenticator.log_in("anna", "a long enough password", HERE).await.expect("right");
+        let (token, _) = authenticator
+            .log_in("anna", "a long enough password", HERE)
+            .await
+            .expect("right");
         store.set_enabled("anna", false);
-        assert_eq!(authenticator.identify(TokenHash::of(&token)).await.expect("a store"), None);
+        assert_eq!(
+            authenticator.identify(TokenHash::of(&token)).await.expect("a store"),
+            None
+        );
         let refused = authenticator.log_in("anna", "a long enough password", HERE).await;
         assert!(matches!(refused, Err(Refusal::WrongCredentials)), "{refused:?}");
     }
 
     #[tokio::test]
     async fn a_login_past_its_lifetime_is_gone() {
-        let limits = LoginLimits { absolute: Duration::ZERO, ..LoginLimits::default() };
+        let limits = LoginLimits {
+            absolute: Duration::ZERO,
+            ..LoginLimits::default()
+        };
         let (authenticator, _) = with_anna(limits).await;
-        let (token, _) = authenticator.log_in("anna", "a long enough password", HERE).await.expect("right");
-        assert_eq!(authenticator.identify(TokenHash::of(&token)).await.expect("a store"), None);
+        let (token, _) = authenticator
+            .log_in("anna", "a long enough password", HERE)
+            .await
+            .expect("right");
+        assert_eq!(
+            authenticator.identify(TokenHash::of(&token)).await.expect("a store"),
+            None
+        );
     }
 
     #[tokio::test]
@@ -243,6 +289,9 @@ mod tests {
         }
         assert!(verified <= 8, "{verified} of 200 guesses were verified");
         let elsewhere = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
-        authenticator.log_in("anna", "a long enough password", elsewhere).await.expect("the user is not locked out");
+        authenticator
+            .log_in("anna", "a long enough password", elsewhere)
+            .await
+            .expect("the user is not locked out");
     }
 }

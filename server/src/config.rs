@@ -132,7 +132,11 @@ impl Default for ConnectionLimits {
 
 impl Default for QueueLimits {
     fn default() -> Self {
-        Self { bytes: 1024 * 1024, frames: 1024, reserved: 256 }
+        Self {
+            bytes: 1024 * 1024,
+            frames: 1024,
+            reserved: 256,
+        }
     }
 }
 
@@ -156,11 +160,15 @@ impl Config {
         }
         for host in &self.allowed_hosts {
             if host.is_empty() || host.contains(['/', ' ', '@']) {
-                return Err(Error::configuration(format!("{host:?} in allowed_hosts is not of the form host or host:port")));
+                return Err(Error::configuration(format!(
+                    "{host:?} in allowed_hosts is not of the form host or host:port"
+                )));
             }
         }
         for origin in &self.allowed_origins {
-            let parsed = url::Url::parse(origin).ok().map(|url| url.origin().ascii_serialization());
+            let parsed = url::Url::parse(origin)
+                .ok()
+                .map(|url| url.origin().ascii_serialization());
             if parsed.as_deref() != Some(origin.as_str()) {
                 return Err(Error::configuration(format!(
                     "{origin:?} in allowed_origins is not of the form scheme://host[:port]"
@@ -230,9 +238,18 @@ mod tests {
 
     #[test]
     fn what_is_no_origin_and_no_capacity_is_named() {
-        for wrong in ["https://example.org/", "example.org", "null", "https://user@example.org"] {
-            assert!(refusal(|config| config.allowed_origins.push(wrong.into())).is_some_and(|text| text.contains(wrong)));
+        for wrong in [
+            "https://example.org/",
+            "example.org",
+            "null",
+            "https://user@example.org",
+        ] {
+            assert!(
+                refusal(|config| config.allowed_origins.push(wrong.into())).is_some_and(|text| text.contains(wrong))
+            );
         }
-        assert!(refusal(|config| config.connections.queue.frames = 0).is_some_and(|text| text.contains("queue.frames")));
+        assert!(
+            refusal(|config| config.connections.queue.frames = 0).is_some_and(|text| text.contains("queue.frames"))
+        );
     }
 }

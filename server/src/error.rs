@@ -38,7 +38,11 @@ impl Error {
     /// An error without a cause below it.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// An error of configuration, the commonest kind: `message` names the setting and what to do.

@@ -2,6 +2,18 @@
 
 pub mod auth;
 pub mod config;
+mod connection;
 pub mod error;
+pub mod http;
+pub mod router;
+pub mod server;
+pub mod shutdown;
 pub mod telemetry;
 pub mod tree_host;
+
+pub use config::Config;
+pub use error::{Error, ErrorKind, Result};
+pub use http::assets::Asset;
+pub use router::RealmHandle;
+pub use server::{Running, Server, ServerBuilder, Service};
+pub use tree_host::TreeHost;

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread::JoinHandle,
@@ -42,9 +42,9 @@ pub struct ThreadTreeHost {
 struct TreeThread {
     /// Unbounded on purpose: `spawn_tree` may not wait, and the number of trees is bounded by that of sessions.
     /// The thread holds the other end; dropping this one ends the thread once its trees have ended.
-    makers: Option<mpsc::UnboundedSender<TreeMaker>>,
+    makers: Mutex<Option<mpsc::UnboundedSender<TreeMaker>>>,
     trees: Arc<AtomicUsize>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl ThreadTreeHost {
@@ -59,12 +59,16 @@ impl ThreadTreeHost {
     }
 
     /// Takes no more trees and waits for those that run, at most for `within`. Returns how many threads had to be left behind.
-    pub fn stop(mut self, within: Duration) -> usize {
-        for thread in &mut self.threads {
-            thread.makers = None;
+    pub fn stop(&self, within: Duration) -> usize {
+        for thread in &self.threads {
+            drop(locked(&thread.makers).take());
         }
         let deadline = Instant::now() + within;
-        let handles: Vec<_> = self.threads.iter_mut().filter_map(|thread| thread.thread.take()).collect();
+        let handles: Vec<_> = self
+            .threads
+            .iter()
+            .filter_map(|thread| locked(&thread.thread).take())
+            .collect();
         while handles.iter().any(|handle| !handle.is_finished()) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -74,17 +78,26 @@ impl ThreadTreeHost {
     /// Running trees.
     #[must_use]
     pub fn trees(&self) -> usize {
-        self.threads.iter().map(|thread| thread.trees.load(Ordering::Relaxed)).sum()
+        self.threads
+            .iter()
+            .map(|thread| thread.trees.load(Ordering::Relaxed))
+            .sum()
     }
 }
 
 impl TreeHost for ThreadTreeHost {
     fn spawn_tree(&self, make: TreeMaker) {
-        let emptiest = self.threads.iter().min_by_key(|thread| thread.trees.load(Ordering::Relaxed));
+        let emptiest = self
+            .threads
+            .iter()
+            .min_by_key(|thread| thread.trees.load(Ordering::Relaxed));
         let Some(thread) = emptiest else { return };
         thread.trees.fetch_add(1, Ordering::Relaxed);
         metrics::gauge!(telemetry::TREES).increment(1.0);
-        if thread.makers.as_ref().is_none_or(|makers| makers.send(make).is_err()) {
+        if locked(&thread.makers)
+            .as_ref()
+            .is_none_or(|makers| makers.send(make).is_err())
+        {
             tracing::error!("a tree was not started because its thread has ended");
         }
     }
@@ -99,8 +112,16 @@ impl TreeThread {
             .name(format!("tree-{number}"))
             .spawn(move || run_thread(inbox, &running))
             .map_err(|error| Error::new(ErrorKind::Io, "Cannot start a thread for session trees").because(error))?;
-        Ok(Self { makers: Some(makers), trees, thread: Some(thread) })
+        Ok(Self {
+            makers: Mutex::new(Some(makers)),
+            trees,
+            thread: Mutex::new(Some(thread)),
+        })
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn run_thread(mut inbox: mpsc::UnboundedReceiver<TreeMaker>, running: &Arc<AtomicUsize>) {
@@ -185,11 +206,14 @@ mod tests {
             async move {
                 tokio::task::yield_now().await;
                 state.set(state.get() + 1);
-                sent.send((state.get(), std::thread::current().name().map(str::to_owned))).expect("the test listens");
+                sent.send((state.get(), std::thread::current().name().map(str::to_owned)))
+                    .expect("the test listens");
             }
             .boxed_local()
         }));
-        let (value, name) = received.recv_timeout(Duration::from_secs(5)).expect("the second tree runs");
+        let (value, name) = received
+            .recv_timeout(Duration::from_secs(5))
+            .expect("the second tree runs");
         assert_eq!((value, name.as_deref()), (2, Some("tree-0")));
         assert_eq!(host.stop(Duration::from_secs(5)), 0, "both trees have ended");
     }

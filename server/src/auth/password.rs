@@ -50,7 +50,10 @@ pub(super) struct PasswordChecker {
 
 impl Default for PasswordChecker {
     fn default() -> Self {
-        Self { running: Semaphore::new(AT_ONCE), queue: Semaphore::new(AT_ONCE + WAITING) }
+        Self {
+            running: Semaphore::new(AT_ONCE),
+            queue: Semaphore::new(AT_ONCE + WAITING),
+        }
     }
 }
 
@@ -68,12 +71,14 @@ impl PasswordChecker {
 
 fn verify(password: &str, hash: Option<&str>) -> Result<bool> {
     // A hash that no password has, with the parameters of real ones.
-    const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$Y29hdGktbm9ib2R5LTAx$3Xc9JdQ8ZQ2m0mGmS1n0Xr7m5b8Y0m1v2w3x4y5z6A8";
+    const NOBODY: &str =
+        "$argon2id$v=19$m=19456,t=2,p=1$Y29hdGktbm9ib2R5LTAx$3Xc9JdQ8ZQ2m0mGmS1n0Xr7m5b8Y0m1v2w3x4y5z6A8";
     if password.len() > LONGEST {
         return Ok(false);
     }
-    let parsed = PasswordHash::new(hash.unwrap_or(NOBODY))
-        .map_err(|error| Error::new(ErrorKind::Accounts, "A stored password hash is damaged").because(error.to_string()))?;
+    let parsed = PasswordHash::new(hash.unwrap_or(NOBODY)).map_err(|error| {
+        Error::new(ErrorKind::Accounts, "A stored password hash is damaged").because(error.to_string())
+    })?;
     // Recomputes with the parameters of the stored hash and compares in constant time.
     let matches = hasher()?.verify_password(password.as_bytes(), &parsed).is_ok();
     Ok(matches && hash.is_some())
@@ -119,7 +124,10 @@ mod tests {
         let checker = PasswordChecker::default();
         let hash = hash_password("right").expect("a usable password");
         let crowd = (0..AT_ONCE + WAITING + 20).map(|_| checker.check("x".repeat(LONGEST + 1), Some(hash.clone())));
-        let refused = futures::future::join_all(crowd).await.into_iter().filter(|one| matches!(one, Err(Refusal::Busy)));
+        let refused = futures::future::join_all(crowd)
+            .await
+            .into_iter()
+            .filter(|one| matches!(one, Err(Refusal::Busy)));
         assert_eq!(refused.count(), 20);
     }
 }

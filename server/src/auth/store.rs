@@ -102,7 +102,12 @@ impl MemoryAccounts {
         let password_hash = tokio::task::spawn_blocking(move || hash_password(&password))
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, "Hashing a password panicked").because(error))??;
-        let account = Account { name: name.to_owned(), password_hash, role: role.to_owned(), enabled: true };
+        let account = Account {
+            name: name.to_owned(),
+            password_hash,
+            role: role.to_owned(),
+            enabled: true,
+        };
         self.tables().accounts.insert(account.name.clone(), account);
         Ok(())
     }
@@ -136,7 +141,13 @@ impl AccountStore for MemoryAccounts {
     fn find_login(&self, token: TokenHash) -> BoxFuture<'_, Result<Option<(Login, Account)>>> {
         let tables = self.tables();
         let login = tables.logins.get(&token).cloned();
-        done(login.and_then(|login| tables.accounts.get(&login.name).cloned().map(|account| (login, account))))
+        done(login.and_then(|login| {
+            tables
+                .accounts
+                .get(&login.name)
+                .cloned()
+                .map(|account| (login, account))
+        }))
     }
 
     fn touch_login(&self, token: TokenHash, seen: i64) -> BoxFuture<'_, Result<()>> {

@@ -65,7 +65,11 @@ impl Throttle {
             take(&mut self.accounts, key.0.clone(), PER_ACCOUNT, now)?;
         }
         make_room(&mut self.pairs, |tries| tries.last);
-        let tries = self.pairs.entry(key).or_insert(Tries { failures: 0, last: now, known });
+        let tries = self.pairs.entry(key).or_insert(Tries {
+            failures: 0,
+            last: now,
+            known,
+        });
         if now.saturating_sub(tries.last) >= MEMORY {
             tries.failures = 0;
         }
@@ -77,7 +81,14 @@ impl Throttle {
     /// Forgets the failures of an account at an address.
     pub(super) fn succeeded(&mut self, account: &str, address: IpAddr, now: Duration) {
         let address = network(address);
-        self.pairs.insert((clip(account), address), Tries { failures: 0, last: now, known: true });
+        self.pairs.insert(
+            (clip(account), address),
+            Tries {
+                failures: 0,
+                last: now,
+                known: true,
+            },
+        );
         if let Some(bucket) = self.addresses.get_mut(&address) {
             // Many people may share one address: right passwords use up nothing.
             bucket.left = (bucket.left + 1.0).min(PER_ADDRESS);
@@ -94,7 +105,10 @@ fn delay(failures: u32) -> Duration {
 
 fn take<K: Ord + Clone>(buckets: &mut BTreeMap<K, Bucket>, key: K, size: f64, now: Duration) -> Result<(), Duration> {
     make_room(buckets, |bucket| bucket.filled);
-    let bucket = buckets.entry(key).or_insert(Bucket { left: size, filled: now });
+    let bucket = buckets.entry(key).or_insert(Bucket {
+        left: size,
+        filled: now,
+    });
     let per_second = size / 60.0;
     bucket.left = (bucket.left + now.saturating_sub(bucket.filled).as_secs_f64() * per_second).min(size);
     bucket.filled = now;
@@ -156,7 +170,11 @@ mod tests {
             let wait = throttle.admit("anna", address(1), now).expect_err("too early");
             waits.push(wait);
             now += wait;
-            assert_eq!(throttle.admit("anna", address(1), now), Ok(()), "after the time that was told");
+            assert_eq!(
+                throttle.admit("anna", address(1), now),
+                Ok(()),
+                "after the time that was told"
+            );
         }
         assert!(waits.is_sorted() && waits[1] == waits[0] * 2, "{waits:?}");
         assert_eq!(waits.last(), Some(&LONGEST_DELAY));
@@ -166,19 +184,30 @@ mod tests {
     fn ten_thousand_tries_in_a_minute_are_admitted_thirty_times_at_most() {
         let mut throttle = Throttle::default();
         let tries = (0..10_000_u32).map(|n| (format!("user{}", n % 50), Duration::from_millis(u64::from(n) * 6)));
-        let admitted = tries.filter(|(name, now)| throttle.admit(name, address(1), *now).is_ok()).count();
-        assert!((20..=40).contains(&admitted), "{admitted}: the bucket and its one refill");
+        let admitted = tries
+            .filter(|(name, now)| throttle.admit(name, address(1), *now).is_ok())
+            .count();
+        assert!(
+            (20..=40).contains(&admitted),
+            "{admitted}: the bucket and its one refill"
+        );
         let one_account = (0..10_000_u32).map(|n| Duration::from_millis(u64::from(n) * 6));
-        let admitted = one_account.filter(|now| throttle.admit("anna", address(2), *now).is_ok()).count();
+        let admitted = one_account
+            .filter(|now| throttle.admit("anna", address(2), *now).is_ok())
+            .count();
         assert!(admitted <= 30, "{admitted}");
     }
 
     #[test]
     fn an_address_that_knew_the_password_is_not_hindered_by_a_flood_from_others() {
         let mut throttle = Throttle::default();
-        throttle.admit("anna", address(1), Duration::ZERO).expect("the first try");
+        throttle
+            .admit("anna", address(1), Duration::ZERO)
+            .expect("the first try");
         throttle.succeeded("anna", address(1), Duration::ZERO);
-        let flood = (2..=200).filter(|last| throttle.admit("anna", address(*last), Duration::ZERO).is_ok()).count();
+        let flood = (2..=200)
+            .filter(|last| throttle.admit("anna", address(*last), Duration::ZERO).is_ok())
+            .count();
         assert!(flood < 70, "{flood}");
         assert_eq!(throttle.admit("anna", address(1), Duration::ZERO), Ok(()));
     }
@@ -188,7 +217,11 @@ mod tests {
         let mut throttle = Throttle::default();
         for n in 0..60_000_u32 {
             let [_, b, c, d] = n.to_be_bytes();
-            let _ = throttle.admit(&n.to_string(), IpAddr::from([10, b, c, d]), Duration::from_millis(u64::from(n)));
+            let _ = throttle.admit(
+                &n.to_string(),
+                IpAddr::from([10, b, c, d]),
+                Duration::from_millis(u64::from(n)),
+            );
         }
         assert!(throttle.pairs.len() <= ENTRIES && throttle.addresses.len() <= ENTRIES);
         assert!(throttle.accounts.len() <= ENTRIES);
@@ -196,7 +229,8 @@ mod tests {
 
     #[test]
     fn one_ipv6_network_counts_as_one_address() {
-        let [one, other]: [IpAddr; 2] = ["2001:db8:0:1::1", "2001:db8:0:1:ffff::2"].map(|text| text.parse().expect("v6"));
+        let [one, other]: [IpAddr; 2] =
+            ["2001:db8:0:1::1", "2001:db8:0:1:ffff::2"].map(|text| text.parse().expect("v6"));
         assert_eq!(network(one), network(other));
         assert_eq!(network("::ffff:192.0.2.1".parse().expect("v6")), address(1));
     }

@@ -1,0 +1,87 @@
+//! The accept loop: TCP connections in, requests with their peer's address to the routes.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
+
+use super::PeerAddress;
+use crate::config::ConnectionLimits;
+
+/// What the kernel may buffer for a peer that does not read. The default is megabytes, which hides slow peers.
+const SEND_BUFFER: usize = 128 * 1024;
+/// Room for a request's head.
+const HEAD: usize = 16 * 1024;
+/// Pause after the system had no more files to give: those who are connected go on, the loop does not spin.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts until `stop`; then lets requests at hand finish. Connections are counted in `tasks`.
+pub(crate) async fn accept(
+    listener: TcpListener,
+    routes: Router,
+    limits: ConnectionLimits,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    let places = Arc::new(Semaphore::new(limits.total));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            tracing::warn!(%address, "connection refused: all places are taken");
+            continue;
+        };
+        let connection = serve(stream, address, routes.clone(), limits.handshake, stop.clone());
+        tasks.spawn(async move {
+            connection.await;
+            drop(place);
+        });
+    }
+}
+
+async fn serve(stream: TcpStream, address: SocketAddr, routes: Router, handshake: Duration, stop: CancellationToken) {
+    let options = socket2::SockRef::from(&stream);
+    if stream.set_nodelay(true).is_err() || options.set_send_buffer_size(SEND_BUFFER).is_err() {
+        return; // the peer is gone already
+    }
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(PeerAddress(address));
+        let routes = routes.clone();
+        async move { Ok::<_, Infallible>(routes.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(handshake)
+        .max_buf_size(HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%address, %error, "connection ended");
+    }
+}

@@ -1,0 +1,261 @@
+//! Puts a server together from its parts and runs it.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    auth::{AccountStore, Authenticator},
+    config::Config,
+    connection::Sockets,
+    error::{Error, ErrorKind, Result},
+    http::{
+        self, App, AppState, HostPolicy, ReadyCheck, SessionCookie,
+        assets::{Asset, Client},
+    },
+    router::RealmHandle,
+    shutdown, telemetry,
+    tree_host::{ThreadTreeHost, TreeHost},
+};
+
+/// A part of the application that lives on the server: it joins the realm and starts trees.
+pub trait Service: Send + Sync {
+    /// Starts the service; the server answers `/readyz` once all have started.
+    ///
+    /// # Errors
+    /// What keeps it from starting ends the start of the server.
+    fn start(&self, realm: &RealmHandle, trees: &Arc<dyn TreeHost>) -> Result<()>;
+}
+
+/// A Coati server.
+#[derive(Debug)]
+pub struct Server;
+
+impl Server {
+    /// A server with default settings, no client, no accounts and no services.
+    #[must_use]
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder {
+            config: Config::default(),
+            assets: &[],
+            site: None,
+            title: "Coati".to_owned(),
+            client: None,
+            realm: "realm1".to_owned(),
+            accounts: None,
+            services: Vec::new(),
+            ready_checks: Vec::new(),
+        }
+    }
+}
+
+/// Collects what a server consists of.
+#[must_use]
+pub struct ServerBuilder {
+    config: Config,
+    assets: &'static [Asset],
+    site: Option<PathBuf>,
+    title: String,
+    client: Option<String>,
+    realm: String,
+    accounts: Option<Arc<dyn AccountStore>>,
+    services: Vec<Arc<dyn Service>>,
+    ready_checks: Vec<(String, ReadyCheck)>,
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ServerBuilder")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ServerBuilder {
+    /// The settings.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The name of the program, shown as the pages' title.
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = title.into();
+        self
+    }
+
+    /// The client: `name` is the stem of its script, WASM and style, `assets` its embedded files. Without any, they are
+    /// read from the folder of [`Self::site`] at each request.
+    pub fn client(mut self, name: impl Into<String>, assets: &'static [Asset]) -> Self {
+        self.client = Some(name.into());
+        self.assets = assets;
+        self
+    }
+
+    /// The folder of the client's files while developing; by default `COATI_SITE`, else `target/site`.
+    pub fn site(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.site = Some(folder.into());
+        self
+    }
+
+    /// The realm's name.
+    pub fn realm(mut self, name: impl Into<String>) -> Self {
+        self.realm = name.into();
+        self
+    }
+
+    /// Accounts that log in. Without any, everybody may open a socket and is `anonymous`.
+    pub fn accounts(mut self, accounts: Arc<dyn AccountStore>) -> Self {
+        self.accounts = Some(accounts);
+        self
+    }
+
+    /// One more service.
+    pub fn service(mut self, service: Arc<dyn Service>) -> Self {
+        self.services.push(service);
+        self
+    }
+
+    /// One more question for `/readyz`.
+    pub fn ready_check(mut self, name: impl Into<String>, check: ReadyCheck) -> Self {
+        self.ready_checks.push((name.into(), check));
+        self
+    }
+
+    /// Starts the server and returns as soon as it serves.
+    ///
+    /// # Errors
+    /// Wrong settings, a taken address, a service that does not start.
+    pub async fn start(self) -> Result<Running> {
+        self.config.validate()?;
+        telemetry::metrics();
+        let listener = listen(self.config.address).await?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| Error::new(ErrorKind::Io, "The socket has no address").because(error))?;
+        let realm = RealmHandle::placeholder(&self.realm);
+        let tree_threads = Arc::new(ThreadTreeHost::start(self.config.tree_threads)?);
+        let trees: Arc<dyn TreeHost> = tree_threads.clone();
+        let client = choose_client(self.client, self.assets, self.site);
+        let authenticator = self
+            .accounts
+            .map(|store| Arc::new(Authenticator::new(store, self.config.logins)));
+        let app: App = Arc::new(AppState {
+            policy: HostPolicy::new(&self.config, address),
+            cookie: SessionCookie::new(self.config.behind_proxy, address.port()),
+            client,
+            title: self.title,
+            realm: realm.clone(),
+            sockets: Arc::new(Sockets::new(&self.config.connections)),
+            authenticator,
+            ready_checks: self.ready_checks,
+            serving: AtomicBool::new(false),
+            started: Instant::now(),
+            reload_port: http::reload_port(),
+            config: self.config,
+        });
+        for service in &self.services {
+            service.start(&realm, &trees)?;
+        }
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let limits = app.config.connections;
+        tasks.spawn(http::accept(
+            listener,
+            http::routes(app.clone()),
+            limits,
+            stop.clone(),
+            tasks.clone(),
+        ));
+        app.serving.store(true, Ordering::Release);
+        tracing::info!(url = %format_args!("http://{address}/"), realm = realm.name(), "listening");
+        Ok(Running {
+            address,
+            app,
+            trees: tree_threads,
+            stop,
+            tasks,
+        })
+    }
+
+    /// Starts the server and runs it until SIGTERM or Ctrl-C.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn run(self) -> Result<()> {
+        // Watched from the beginning: a signal during the start must end the program orderly too.
+        let requested = tokio::spawn(shutdown::requested());
+        let running = self.start().await?;
+        requested
+            .await
+            .map_err(|error| Error::new(ErrorKind::Internal, "Watching for signals failed").because(error))??;
+        running.stop().await;
+        Ok(())
+    }
+}
+
+/// A server that serves. Dropping it does not end it; [`Self::stop`] does.
+#[derive(Debug)]
+pub struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) app: App,
+    pub(crate) trees: Arc<ThreadTreeHost>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Running {
+    /// The address it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The realm.
+    #[must_use]
+    pub fn realm(&self) -> &RealmHandle {
+        &self.app.realm
+    }
+
+    /// Ends the server orderly, within [`Config::shutdown_within`].
+    pub async fn stop(self) {
+        shutdown::end(self).await;
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => Error::new(
+            ErrorKind::AddressTaken,
+            format!("The address {address} is taken: stop the program that listens there, or choose another port"),
+        ),
+        _ => Error::new(ErrorKind::Io, format!("Cannot listen on {address}")).because(error),
+    })
+}
+
+fn choose_client(name: Option<String>, assets: &'static [Asset], site: Option<PathBuf>) -> Client {
+    let Some(name) = name else { return Client::None };
+    if !assets.is_empty() {
+        return Client::embedded(assets, &name);
+    }
+    let from_environment =
+        || std::env::var_os("COATI_SITE").map_or_else(|| PathBuf::from("target/site"), PathBuf::from);
+    let folder = site.unwrap_or_else(from_environment);
+    let client = Client::Folder { folder, name };
+    if let Client::Folder { folder, .. } = &client
+        && client.start().is_none()
+    {
+        tracing::warn!(folder = %folder.display(), "no client found: run `make run`, which builds it first");
+    }
+    client
+}
