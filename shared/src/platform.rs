@@ -10,9 +10,9 @@ mod browser;
 mod native;
 
 #[cfg(target_arch = "wasm32")]
-pub use browser::BrowserPlatform as DefaultPlatform;
+pub use browser::{BrowserPlatform as DefaultPlatform, run_local};
 #[cfg(not(target_arch = "wasm32"))]
-pub use native::NativePlatform as DefaultPlatform;
+pub use native::{NativePlatform as DefaultPlatform, run_local};
 
 /// What a tree of nodes needs from the machine it runs on.
 ///

@@ -7,6 +7,11 @@ use wasm_bindgen::{JsCast, JsValue, prelude::Closure};
 
 use super::Platform;
 
+/// Starts a future; a browser's thread cannot wait for it.
+pub fn run_local<F: Future<Output = ()> + 'static>(future: F) {
+    wasm_bindgen_futures::spawn_local(future);
+}
+
 /// Promises, `setTimeout` and `performance.now()`.
 #[derive(Debug, Default)]
 pub struct BrowserPlatform {}

@@ -7,6 +7,15 @@ use tokio::time::Instant;
 
 use super::Platform;
 
+/// Runs a future with all it spawns on this thread, to its end. For tests and small tools.
+///
+/// # Panics
+/// If the operating system refuses the runtime's poller.
+pub fn run_local<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime for this thread");
+    tokio::task::LocalSet::new().block_on(&runtime, future)
+}
+
 /// Tokio's local tasks and timers: follows virtual time when a test pauses the clock.
 #[derive(Debug)]
 pub struct NativePlatform {

@@ -1,0 +1,297 @@
+//! `#[contract]`: the trait, its erased dispatch, and the remote with the same methods.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, format_ident, quote};
+use syn::{
+    Attribute, Error, FnArg, GenericArgument, Ident, ItemTrait, Pat, PathArguments, Result, ReturnType, TraitItem,
+    TraitItemFn, Type, ext::IdentExt, parse_quote,
+};
+
+use crate::shared;
+
+/// Names that the remote has for itself.
+const RESERVED: [&str; 3] = ["remote_path", "with_timeout", "node_contracts"];
+
+/// One method, taken apart.
+struct Method {
+    ident: Ident,
+    name: String,
+    docs: Vec<Attribute>,
+    arguments: Vec<Argument>,
+    /// `Result<T>` as written.
+    output: Type,
+    /// The `T`.
+    answer: Type,
+}
+
+struct Argument {
+    name: Ident,
+    kind: Type,
+    /// Filled in by the callee's side.
+    is_caller: bool,
+}
+
+pub(crate) fn expand(mut item: ItemTrait) -> Result<TokenStream> {
+    if !item.generics.params.is_empty() {
+        return Err(Error::new_spanned(
+            &item.generics,
+            "a contract has no generic parameters",
+        ));
+    }
+    let mut methods = Vec::new();
+    for member in &mut item.items {
+        match member {
+            TraitItem::Fn(function) => methods.push(method(function)?),
+            other => return Err(Error::new_spanned(other, "a contract has methods only")),
+        }
+    }
+    let shared = shared();
+    let (visibility, trait_name) = (&item.vis, item.ident.clone());
+    let remote = format_ident!("{trait_name}Remote");
+    let names = methods.iter().map(|method| &method.name);
+    let signature = signature(&trait_name, &methods);
+    let calls = methods.iter().map(|method| remote_method(method, &trait_name, &shared));
+    let arms = methods.iter().map(|method| dispatch_arm(method, &shared));
+    item.supertraits.push(parse_quote!('static));
+    item.items.push(parse_quote! {
+        #[doc(hidden)]
+        fn __coati_dispatch(
+            self: ::std::rc::Rc<Self>,
+            method: &str,
+            arguments: #shared::node::Arguments,
+        ) -> ::std::result::Result<#shared::contract::Running, #shared::node::Arguments>
+        where
+            Self: Sized,
+        {
+            match method {
+                #(#arms)*
+                _ => ::std::result::Result::Err(arguments),
+            }
+        }
+    });
+    let about = format!("Calls a node that implements [`{trait_name}`], wherever it is.");
+    Ok(quote! {
+        #item
+
+        #[doc = #about]
+        #[derive(Clone, Debug)]
+        #visibility struct #remote {
+            node: #shared::node::RemoteNode,
+        }
+
+        #[allow(dead_code)]
+        impl #remote {
+            #(#calls)*
+
+            /// Where calls go.
+            #[must_use]
+            pub fn remote_path(&self) -> &#shared::path::Path {
+                self.node.path()
+            }
+
+            /// The same remote with another time-out; `None` waits for ever.
+            #[must_use]
+            pub fn with_timeout(self, timeout: ::std::option::Option<::std::time::Duration>) -> Self {
+                Self { node: self.node.with_timeout(timeout) }
+            }
+        }
+
+        impl #shared::contract::Contract for dyn #trait_name {
+            type Remote = #remote;
+            const INFO: #shared::contract::ContractInfo = #shared::contract::ContractInfo {
+                name: ::std::stringify!(#trait_name),
+                fingerprint: #shared::contract::fingerprint(#signature),
+                methods: &[#(#names),*],
+            };
+
+            fn remote(node: #shared::node::RemoteNode) -> #remote {
+                #remote { node }
+            }
+        }
+    })
+}
+
+/// Takes a method apart, and turns it into one that returns a future.
+fn method(function: &mut TraitItemFn) -> Result<Method> {
+    if let Some(body) = &function.default {
+        return Err(Error::new_spanned(
+            body,
+            "a contract's method has no body: nodes write it",
+        ));
+    }
+    let signature = &mut function.sig;
+    if signature.asyncness.take().is_none() {
+        return Err(Error::new_spanned(
+            &signature.ident,
+            "a contract's method is an `async fn`",
+        ));
+    }
+    if !signature.generics.params.is_empty() {
+        return Err(Error::new_spanned(
+            &signature.generics,
+            "a contract's method has no generic parameters",
+        ));
+    }
+    let name = signature.ident.unraw().to_string();
+    if RESERVED.contains(&name.as_str()) {
+        return Err(Error::new_spanned(
+            &signature.ident,
+            format!("remotes have a method `{name}` of their own"),
+        ));
+    }
+    let mut inputs = signature.inputs.iter_mut();
+    match inputs.next() {
+        Some(FnArg::Receiver(receiver)) if receiver.reference.is_some() && receiver.mutability.is_none() => {}
+        _ => {
+            return Err(Error::new_spanned(
+                &signature.ident,
+                "a contract's method takes `&self`",
+            ));
+        }
+    }
+    let mut arguments = Vec::new();
+    for input in inputs {
+        let FnArg::Typed(typed) = input else { continue };
+        let before = typed.attrs.len();
+        typed.attrs.retain(|attribute| !attribute.path().is_ident("caller"));
+        let is_caller = typed.attrs.len() < before;
+        let Pat::Ident(pattern) = &*typed.pat else {
+            return Err(Error::new_spanned(
+                &typed.pat,
+                "an argument of a contract is a plain name",
+            ));
+        };
+        if let Type::Reference(reference) = &*typed.ty {
+            return Err(Error::new_spanned(
+                reference,
+                "an argument of a contract is owned: it may cross the wire",
+            ));
+        }
+        arguments.push(Argument {
+            name: pattern.ident.clone(),
+            kind: (*typed.ty).clone(),
+            is_caller,
+        });
+    }
+    let (output, answer) = answer(&signature.output)?;
+    let method = Method {
+        ident: signature.ident.clone(),
+        name,
+        docs: function
+            .attrs
+            .iter()
+            .filter(|attribute| attribute.path().is_ident("doc"))
+            .cloned()
+            .collect(),
+        arguments,
+        output: output.clone(),
+        answer,
+    };
+    signature.output = parse_quote!(-> impl ::std::future::Future<Output = #output>);
+    signature
+        .generics
+        .make_where_clause()
+        .predicates
+        .push(parse_quote!(Self: Sized));
+    Ok(method)
+}
+
+/// `Result<T>` and its `T`.
+fn answer(output: &ReturnType) -> Result<(Type, Type)> {
+    let refuse = || {
+        Error::new_spanned(
+            output,
+            "a contract's method returns `Result<T>`, whose error is coati's own",
+        )
+    };
+    let ReturnType::Type(_, output) = output else {
+        return Err(Error::new(
+            proc_macro2::Span::call_site(),
+            "a contract's method returns `Result<T>`",
+        ));
+    };
+    let Type::Path(path) = &**output else {
+        return Err(refuse());
+    };
+    let Some(last) = path.path.segments.last().filter(|last| last.ident == "Result") else {
+        return Err(refuse());
+    };
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return Err(refuse());
+    };
+    match arguments.args.iter().collect::<Vec<_>>().as_slice() {
+        [GenericArgument::Type(answer)] => Ok(((**output).clone(), answer.clone())),
+        _ => Err(refuse()),
+    }
+}
+
+/// What the fingerprint is made of: all that a caller relies on, without white space, which compilers may change.
+fn signature(name: &Ident, methods: &[Method]) -> String {
+    let mut text = name.to_string();
+    for method in methods {
+        let sent = method.arguments.iter().filter(|argument| !argument.is_caller);
+        let sent: Vec<String> = sent
+            .map(|argument| argument.kind.to_token_stream().to_string())
+            .collect();
+        text += &format!(
+            ";{}({})->{}",
+            method.name,
+            sent.join(","),
+            method.answer.to_token_stream()
+        );
+    }
+    text.retain(|character| !character.is_whitespace());
+    text
+}
+
+/// A tuple, or, for nothing, an array that serialises as an empty list.
+fn tuple(parts: &[TokenStream], empty: &TokenStream) -> TokenStream {
+    if parts.is_empty() {
+        empty.clone()
+    } else {
+        quote!((#(#parts,)*))
+    }
+}
+
+fn remote_method(method: &Method, trait_name: &Ident, shared: &TokenStream) -> TokenStream {
+    let Method {
+        ident,
+        name,
+        docs,
+        output,
+        ..
+    } = method;
+    let sent: Vec<&Argument> = method.arguments.iter().filter(|argument| !argument.is_caller).collect();
+    let parameters = sent.iter().map(|Argument { name, kind, .. }| quote!(#name: #kind));
+    let names: Vec<TokenStream> = sent.iter().map(|argument| argument.name.to_token_stream()).collect();
+    let values = tuple(&names, &quote!([(); 0]));
+    quote! {
+        #(#docs)*
+        pub async fn #ident(&self, #(#parameters),*) -> #output {
+            self.node.call(&<dyn #trait_name as #shared::contract::Contract>::INFO, #name, #values).await
+        }
+    }
+}
+
+fn dispatch_arm(method: &Method, shared: &TokenStream) -> TokenStream {
+    let Method { ident, name, .. } = method;
+    let sent: Vec<&Argument> = method.arguments.iter().filter(|argument| !argument.is_caller).collect();
+    let kinds: Vec<TokenStream> = sent.iter().map(|argument| argument.kind.to_token_stream()).collect();
+    let names: Vec<TokenStream> = sent.iter().map(|argument| argument.name.to_token_stream()).collect();
+    let kinds = tuple(&kinds, &quote!([(); 0]));
+    let pattern = tuple(&names, &quote!([]));
+    let passed = method.arguments.iter().map(|argument| {
+        if argument.is_caller {
+            quote!(#shared::node::Caller::current().unwrap_or_default())
+        } else {
+            argument.name.to_token_stream()
+        }
+    });
+    quote! {
+        #name => ::std::result::Result::Ok(::std::boxed::Box::pin(async move {
+            let (#pattern, __reply) = arguments.take::<#kinds>(#name)?;
+            let __answer = self.#ident(#(#passed),*).await?;
+            #shared::node::Answer::new(__answer, __reply)
+        })),
+    }
+}

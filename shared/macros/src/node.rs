@@ -1,0 +1,236 @@
+//! `#[node]`: the hidden field, the constants of signals, and the `Node` implementation.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::{
+    Attribute, Error, Expr, Field, Fields, GenericArgument, Ident, ItemStruct, Path, PathArguments, Result, Token,
+    Type,
+    ext::IdentExt,
+    parse::{Parse, ParseStream},
+    parse_quote,
+};
+
+use crate::shared;
+
+/// What stands in `#[node(...)]`.
+pub(crate) struct Arguments {
+    contracts: Vec<Path>,
+    /// Name of the constructor, if one is wanted.
+    constructor: Option<Ident>,
+}
+
+impl Parse for Arguments {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let mut arguments = Self {
+            contracts: Vec::new(),
+            constructor: Some(format_ident!("new")),
+        };
+        while !input.is_empty() {
+            let path: Path = input.parse()?;
+            if path.is_ident("new") && input.peek(Token![=]) {
+                input.parse::<Token![=]>()?;
+                arguments.constructor = Some(input.parse()?);
+            } else if path.is_ident("no_new") {
+                arguments.constructor = None;
+            } else {
+                arguments.contracts.push(path);
+            }
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        Ok(arguments)
+    }
+}
+
+/// What a field is to the node.
+enum Role {
+    Signal(Type),
+    State,
+    Plain,
+}
+
+pub(crate) fn expand(arguments: Arguments, mut item: ItemStruct) -> Result<TokenStream> {
+    let shared = shared();
+    if let Fields::Unit = item.fields {
+        item.fields = Fields::Named(parse_quote!({}));
+        item.semi_token = None;
+    }
+    let Fields::Named(fields) = &mut item.fields else {
+        return Err(Error::new_spanned(&item.fields, "a node has named fields"));
+    };
+    let mut signals: Vec<(Field, Type)> = Vec::new();
+    let mut states = Vec::new();
+    let (mut parameters, mut values) = (Vec::new(), Vec::new());
+    for field in &mut fields.named {
+        let marked = take(&mut field.attrs, "signal").is_some();
+        let init = take(&mut field.attrs, "init")
+            .map(|attribute| attribute.parse_args::<Expr>())
+            .transpose()?;
+        let role = role(&field.ty);
+        if marked && !matches!(role, Role::Signal(_)) {
+            return Err(Error::new_spanned(
+                &field.ty,
+                "a field that is marked #[signal] is a `Signal<T>`",
+            ));
+        }
+        let Some(name) = field.ident.clone() else { continue };
+        let kind = &field.ty;
+        match (init, &role) {
+            (Some(init), _) => values.push(quote!(#name: #init)),
+            (None, Role::Plain) => {
+                parameters.push(quote!(#name: #kind));
+                values.push(quote!(#name));
+            }
+            (None, Role::Signal(_) | Role::State) => values.push(quote!(#name: ::std::default::Default::default())),
+        }
+        match role {
+            Role::Signal(payload) => signals.push((field.clone(), payload)),
+            Role::State => states.push(name),
+            Role::Plain => {}
+        }
+    }
+    fields.named.push(parse_quote! {
+        #[doc(hidden)]
+        node_core: #shared::node::NodeCore
+    });
+    let constants = constants(&item, &signals, &shared);
+    let constructor = arguments.constructor.map(|constructor| {
+        let (visibility, about) = (&item.vis, format!("A [`{}`] that is not bound yet.", item.ident));
+        quote! {
+            #[doc = #about]
+            #[allow(dead_code, clippy::too_many_arguments, clippy::new_ret_no_self)]
+            #visibility fn #constructor(#(#parameters),*) -> ::std::rc::Rc<Self> {
+                ::std::rc::Rc::new(Self { #(#values,)* node_core: ::std::default::Default::default() })
+            }
+        }
+    });
+    let implementation = implementation(&item, &arguments.contracts, &signals, &states, &shared);
+    let name = &item.ident;
+    let (impl_generics, type_generics, clause) = item.generics.split_for_impl();
+    Ok(quote! {
+        #item
+
+        impl #impl_generics #name #type_generics #clause {
+            #constants
+            #constructor
+        }
+
+        #implementation
+    })
+}
+
+fn constants(item: &ItemStruct, signals: &[(Field, Type)], shared: &TokenStream) -> TokenStream {
+    let (_, type_generics, _) = item.generics.split_for_impl();
+    let name = &item.ident;
+    let constants = signals.iter().map(|(field, payload)| {
+        let Field { ident, vis, .. } = field;
+        let text = ident.as_ref().map(|ident| ident.unraw().to_string());
+        let about = format!(
+            "The signal `{}` of [`{name}`], for handlers.",
+            text.as_deref().unwrap_or_default()
+        );
+        // As visible as the node: a handler elsewhere names the signal even where the field is private.
+        let visibility = if matches!(vis, syn::Visibility::Inherited) {
+            &item.vis
+        } else {
+            vis
+        };
+        quote! {
+            #[doc = #about]
+            #[allow(non_upper_case_globals, dead_code)]
+            #visibility const #ident: #shared::signal::SignalRef<#name #type_generics, #payload> =
+                #shared::signal::SignalRef::new(#text);
+        }
+    });
+    quote!(#(#constants)*)
+}
+
+fn implementation(
+    item: &ItemStruct,
+    contracts: &[Path],
+    signals: &[(Field, Type)],
+    states: &[Ident],
+    shared: &TokenStream,
+) -> TokenStream {
+    let name = &item.ident;
+    let (impl_generics, type_generics, clause) = item.generics.split_for_impl();
+    let ports = signals.iter().map(|(Field { ident, .. }, _)| {
+        let text = ident.as_ref().map(|ident| ident.unraw().to_string());
+        quote!((#text, &self.#ident as &dyn #shared::signal::SignalPort))
+    });
+    let entries = states.iter().map(|state| {
+        let text = state.unraw().to_string();
+        quote!(#shared::state::StateEntry { name: #text, cell: (&#shared::state::probe::Probe(&self.#state)).cell() })
+    });
+    quote! {
+        impl #impl_generics #shared::node::Node for #name #type_generics #clause {
+            fn node_core(&self) -> &#shared::node::NodeCore {
+                &self.node_core
+            }
+
+            fn node_type(&self) -> &'static str {
+                ::std::stringify!(#name)
+            }
+
+            fn node_dispatch(
+                self: ::std::rc::Rc<Self>,
+                method: &str,
+                arguments: #shared::node::Arguments,
+            ) -> ::std::result::Result<#shared::contract::Running, #shared::node::Arguments> {
+                #(
+                    let arguments = match <Self as #contracts>::__coati_dispatch(self.clone(), method, arguments) {
+                        ::std::result::Result::Ok(running) => return ::std::result::Result::Ok(running),
+                        ::std::result::Result::Err(arguments) => arguments,
+                    };
+                )*
+                let _ = method;
+                ::std::result::Result::Err(arguments)
+            }
+
+            fn node_contracts(&self) -> &'static [#shared::contract::ContractInfo] {
+                &[#(<dyn #contracts as #shared::contract::Contract>::INFO),*]
+            }
+
+            fn node_signals(&self) -> ::std::vec::Vec<(&'static str, &dyn #shared::signal::SignalPort)> {
+                ::std::vec![#(#ports),*]
+            }
+
+            fn node_handlers(self: ::std::rc::Rc<Self>) -> ::std::vec::Vec<#shared::signal::HandlerSpec> {
+                #[allow(unused_imports)]
+                use #shared::signal::NoHandlers as _;
+                Self::__coati_handlers(&self)
+            }
+
+            fn node_state(&self) -> ::std::vec::Vec<#shared::state::StateEntry> {
+                #[allow(unused_imports)]
+                use #shared::state::probe::{Opaque as _, Serialises as _};
+                ::std::vec![#(#entries),*]
+            }
+        }
+    }
+}
+
+/// Takes an attribute off a field.
+fn take(attributes: &mut Vec<Attribute>, name: &str) -> Option<Attribute> {
+    let position = attributes
+        .iter()
+        .position(|attribute| attribute.path().is_ident(name))?;
+    Some(attributes.remove(position))
+}
+
+/// Goes by the last name of the type: a macro sees names only.
+fn role(kind: &Type) -> Role {
+    let Type::Path(path) = kind else { return Role::Plain };
+    let Some(last) = path.path.segments.last() else {
+        return Role::Plain;
+    };
+    match (last.ident.to_string().as_str(), &last.arguments) {
+        ("Signal", PathArguments::AngleBracketed(arguments)) => match arguments.args.first() {
+            Some(GenericArgument::Type(payload)) => Role::Signal(payload.clone()),
+            _ => Role::Plain,
+        },
+        ("Value", PathArguments::AngleBracketed(_)) => Role::State,
+        _ => Role::Plain,
+    }
+}

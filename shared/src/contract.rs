@@ -1,0 +1,110 @@
+//! Contracts: traits whose methods can be called across the wire, and the fingerprint that says both sides agree.
+
+use futures::future::LocalBoxFuture;
+
+use crate::{
+    error::Result,
+    node::{Answer, RemoteNode},
+};
+
+/// Name of the built-in call that lists the contracts of a node.
+pub(crate) const DESCRIBE: &str = "node_contracts";
+
+/// One contract as it was compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContractInfo {
+    /// Name of the trait.
+    pub name: &'static str,
+    /// Hash of the names and types of all methods.
+    pub fingerprint: u64,
+    /// Names of the methods.
+    pub methods: &'static [&'static str],
+}
+
+impl ContractInfo {
+    pub(crate) fn is(&self, name: &str, fingerprint: &str) -> bool {
+        self.name == name && self.fingerprint_text() == fingerprint
+    }
+
+    pub(crate) fn fingerprint_text(&self) -> String {
+        format!("{:016x}", self.fingerprint)
+    }
+}
+
+/// Implemented by `#[contract]` for `dyn Trait`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a contract",
+    note = "use the trait object of a trait that is marked #[contract], as in `node.remote::<dyn Greeter>(\"@greeter\")`"
+)]
+pub trait Contract {
+    /// What callers hold: it has the methods of the trait.
+    type Remote;
+    /// Name, fingerprint and methods.
+    const INFO: ContractInfo;
+    /// [`ContractInfo::fingerprint`] of this contract.
+    const FINGERPRINT: u64 = Self::INFO.fingerprint;
+
+    /// Makes calls by this contract go to a node.
+    fn remote(node: RemoteNode) -> Self::Remote;
+}
+
+/// One text for a set of contracts, in any order: what HELLO carries.
+#[must_use]
+pub fn contracts_fingerprint(contracts: &[ContractInfo]) -> String {
+    let mut all: Vec<_> = contracts
+        .iter()
+        .map(|contract| (contract.name, contract.fingerprint))
+        .collect();
+    all.sort_unstable();
+    let text: String = all
+        .iter()
+        .map(|(name, fingerprint)| format!("{name}:{fingerprint:016x};"))
+        .collect();
+    format!("{:016x}", fnv1a(text.as_bytes()))
+}
+
+/// FNV-1a, 64 bits: stable across compilers, and no secret depends on it.
+const fn fnv1a(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut index = 0;
+    while index < bytes.len() {
+        hash = (hash ^ bytes[index] as u64).wrapping_mul(0x0100_0000_01b3);
+        index += 1;
+    }
+    hash
+}
+
+/// For generated code.
+#[doc(hidden)]
+#[must_use]
+pub const fn fingerprint(signature: &str) -> u64 {
+    fnv1a(signature.as_bytes())
+}
+
+/// A call that runs, for generated code.
+#[doc(hidden)]
+pub type Running = LocalBoxFuture<'static, Result<Answer>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fingerprint_of_a_set_ignores_order_but_not_content() {
+        let one = ContractInfo {
+            name: "One",
+            fingerprint: 1,
+            methods: &[],
+        };
+        let two = ContractInfo {
+            name: "Two",
+            fingerprint: 2,
+            methods: &[],
+        };
+        assert_eq!(contracts_fingerprint(&[one, two]), contracts_fingerprint(&[two, one]));
+        assert_ne!(
+            contracts_fingerprint(&[one, two]),
+            contracts_fingerprint(&[one, ContractInfo { fingerprint: 3, ..two }])
+        );
+    }
+}

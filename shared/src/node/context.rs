@@ -1,0 +1,251 @@
+//! What a node inherits from above: a live chain of contexts with the session, references, typed values and rules.
+
+use std::{
+    any::{Any, TypeId},
+    cell::RefCell,
+    collections::BTreeMap,
+    fmt,
+    rc::Rc,
+    time::Duration,
+};
+
+use futures::future::LocalBoxFuture;
+
+use super::{call::Answer, call::CallInfo, member::Member};
+use crate::{
+    error::Result,
+    path::{Path, PathResolver},
+    platform::PlatformRef,
+    state::init_executor,
+    wamp::peer::Peer,
+};
+
+/// A rule around calls of the nodes below a context: gets what is called by whom, and the call itself, which runs when
+/// awaited and not at all if it is dropped.
+pub type CallWrapper =
+    Rc<dyn Fn(Rc<CallInfo>, LocalBoxFuture<'static, Result<Answer>>) -> LocalBoxFuture<'static, Result<Answer>>>;
+
+/// A rule before an event leaves, or reaches, the nodes below a context: gets the topic; an error stops the event.
+pub type EventGuard = Rc<dyn Fn(&str) -> Result<()>>;
+
+/// Values that nodes inherit. Cheap to clone; clones are the same level.
+///
+/// Looking up walks from a level to the root each time, so what an ancestor gets later is seen at once. What is set on
+/// a level shadows its ancestors; what is hidden is missing from there down.
+#[derive(Clone)]
+pub struct NodeContext(Rc<Level>);
+
+struct Level {
+    parent: Option<NodeContext>,
+    member: Rc<Member>,
+    own: RefCell<Own>,
+}
+
+#[derive(Default)]
+struct Own {
+    references: BTreeMap<String, Option<Path>>,
+    values: BTreeMap<TypeId, Option<Rc<dyn Any>>>,
+    resolvers: Vec<Rc<dyn PathResolver>>,
+    call_wrappers: Vec<CallWrapper>,
+    publication_guards: Vec<EventGuard>,
+    event_guards: Vec<EventGuard>,
+    timeout: Option<Option<Duration>>,
+}
+
+impl NodeContext {
+    /// A chain of its own. Nodes bound below it call each other directly, and everybody else through `peer`.
+    #[must_use]
+    pub fn root(platform: PlatformRef, peer: Option<Peer>) -> Self {
+        init_executor(&platform);
+        let member = Member::new(platform, peer);
+        Self(Rc::new(Level {
+            parent: None,
+            member,
+            own: RefCell::default(),
+        }))
+    }
+
+    /// A level below this one.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self(Rc::new(Level {
+            parent: Some(self.clone()),
+            member: self.0.member.clone(),
+            own: RefCell::default(),
+        }))
+    }
+
+    pub(crate) fn member(&self) -> &Rc<Member> {
+        &self.0.member
+    }
+
+    /// Spawning, time and randomness.
+    #[must_use]
+    pub fn platform(&self) -> PlatformRef {
+        self.0.member.platform().clone()
+    }
+
+    /// The way to other trees, if there is one now.
+    #[must_use]
+    pub fn peer(&self) -> Option<Peer> {
+        self.0.member.peer()
+    }
+
+    /// Gives the whole chain another way to other trees, or none. Roots and connections are registered anew with it.
+    ///
+    /// # Errors
+    /// If the other side refuses a registration or subscription; the others are made nevertheless.
+    pub async fn set_peer(&self, peer: Option<Peer>) -> Result<()> {
+        self.0.member.set_peer(peer).await
+    }
+
+    /// Unbinds all nodes that were bound with this chain, collecting errors.
+    ///
+    /// # Errors
+    /// The first one, after everything is unbound.
+    pub async fn shutdown(&self) -> Result<()> {
+        let mut result = Ok(());
+        for root in self.0.member.roots() {
+            let unbound = super::lifecycle::unbind(&root).await;
+            result = result.and(unbound);
+        }
+        result
+    }
+
+    /// Makes `#name` stand for a path, from this level down.
+    pub fn set_reference(&self, name: impl Into<String>, path: Path) {
+        self.0.own.borrow_mut().references.insert(name.into(), Some(path));
+    }
+
+    /// Makes `#name` unknown from this level down, whatever ancestors say.
+    pub fn hide_reference(&self, name: impl Into<String>) {
+        self.0.own.borrow_mut().references.insert(name.into(), None);
+    }
+
+    /// Takes this level's own word on `#name` back; the ancestors' shows again.
+    pub fn remove_reference(&self, name: &str) {
+        self.0.own.borrow_mut().references.remove(name);
+    }
+
+    /// What `#name` stands for.
+    #[must_use]
+    pub fn reference(&self, name: &str) -> Option<Path> {
+        self.chain()
+            .find_map(|level| level.0.own.borrow().references.get(name).cloned())
+            .flatten()
+    }
+
+    /// Puts a value in, one per type and level; shadows the ancestors' value of the type.
+    pub fn insert<T: 'static>(&self, value: T) {
+        self.0
+            .own
+            .borrow_mut()
+            .values
+            .insert(TypeId::of::<T>(), Some(Rc::new(value)));
+    }
+
+    /// Hides the ancestors' value of a type from this level down.
+    pub fn hide<T: 'static>(&self) {
+        self.0.own.borrow_mut().values.insert(TypeId::of::<T>(), None);
+    }
+
+    /// Takes this level's own value of a type back; the ancestors' shows again.
+    pub fn remove<T: 'static>(&self) {
+        self.0.own.borrow_mut().values.remove(&TypeId::of::<T>());
+    }
+
+    /// The nearest value of a type.
+    #[must_use]
+    pub fn get<T: 'static>(&self) -> Option<Rc<T>> {
+        let found = self
+            .chain()
+            .find_map(|level| level.0.own.borrow().values.get(&TypeId::of::<T>()).cloned())
+            .flatten();
+        found.and_then(|value| value.downcast().ok())
+    }
+
+    /// Adds a path resolver; inner levels are asked first.
+    pub fn add_resolver(&self, resolver: Rc<dyn PathResolver>) {
+        self.0.own.borrow_mut().resolvers.push(resolver);
+    }
+
+    /// All resolvers, innermost first.
+    #[must_use]
+    pub fn resolvers(&self) -> Vec<Rc<dyn PathResolver>> {
+        self.chain()
+            .flat_map(|level| level.0.own.borrow().resolvers.clone())
+            .collect()
+    }
+
+    /// Adds a rule around calls of nodes from this level down. Outer rules run before, and around, inner ones.
+    pub fn wrap_calls(&self, wrapper: CallWrapper) {
+        self.0.own.borrow_mut().call_wrappers.push(wrapper);
+    }
+
+    /// Adds a rule before events that nodes from this level down publish.
+    pub fn guard_publications(&self, guard: EventGuard) {
+        self.0.own.borrow_mut().publication_guards.push(guard);
+    }
+
+    /// Adds a rule before events reach handlers of nodes from this level down.
+    pub fn guard_events(&self, guard: EventGuard) {
+        self.0.own.borrow_mut().event_guards.push(guard);
+    }
+
+    /// How long calls made from this level down wait for an answer; `None` = for ever.
+    pub fn set_call_timeout(&self, timeout: Option<Duration>) {
+        self.0.own.borrow_mut().timeout = Some(timeout);
+    }
+
+    /// How long calls wait for an answer here.
+    #[must_use]
+    pub fn call_timeout(&self) -> Option<Duration> {
+        self.chain()
+            .find_map(|level| level.0.own.borrow().timeout)
+            .unwrap_or(Some(super::call::DEFAULT_TIMEOUT))
+    }
+
+    /// Wrappers in the order in which they must be applied to a call: innermost first.
+    pub(crate) fn call_wrappers(&self) -> Vec<CallWrapper> {
+        self.chain()
+            .flat_map(|level| {
+                level
+                    .0
+                    .own
+                    .borrow()
+                    .call_wrappers
+                    .iter()
+                    .rev()
+                    .cloned()
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    pub(crate) fn may_publish(&self, topic: &str) -> Result<()> {
+        self.check(topic, |own| own.publication_guards.clone())
+    }
+
+    pub(crate) fn may_hear(&self, topic: &str) -> Result<()> {
+        self.check(topic, |own| own.event_guards.clone())
+    }
+
+    fn check(&self, topic: &str, guards: impl Fn(&Own) -> Vec<EventGuard>) -> Result<()> {
+        let levels: Vec<Vec<EventGuard>> = self.chain().map(|level| guards(&level.0.own.borrow())).collect();
+        levels.iter().rev().flatten().try_for_each(|guard| guard(topic))
+    }
+
+    /// This level, its parent, and so on.
+    fn chain(&self) -> impl Iterator<Item = Self> {
+        std::iter::successors(Some(self.clone()), |level| level.0.parent.clone())
+    }
+}
+
+impl fmt::Debug for NodeContext {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("NodeContext")
+            .field("depth", &self.chain().count())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,490 @@
+//! A tree's seat in the realm: which nodes are where, who handles what, and the few registrations that stand for all.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+    rc::{Rc, Weak},
+};
+
+use futures::{FutureExt, future::join_all, lock::Mutex};
+
+use super::{
+    Node,
+    call::{Answer, Arguments, CallInfo, Called, Caller},
+    task::{inside, inside_now},
+};
+use crate::{
+    contract::DESCRIBE,
+    error::{Error, ErrorKind, Result},
+    path::{Path, is_within},
+    platform::PlatformRef,
+    signal::{Connection, Deliver, Delivery, Parcel},
+    wamp::{
+        codec::CodecId,
+        message::{PublishOptions, RegisterOptions, SubscribeOptions},
+        payload::Payload,
+        peer::{Event, Invocation, Peer, Registration, Subscription},
+        uri::{MatchPolicy, Syntax, Uri},
+    },
+};
+
+/// The shared part of a chain of contexts.
+pub(crate) struct Member {
+    this: Weak<Self>,
+    platform: PlatformRef,
+    peer: RefCell<Option<Peer>>,
+    /// Counts peers, so that what was registered with an earlier one is known to be void.
+    generation: Cell<u64>,
+    /// All bound nodes by absolute path.
+    places: RefCell<BTreeMap<String, Rc<dyn Node>>>,
+    /// Paths of bound nodes without a parent.
+    roots: RefCell<BTreeSet<String>>,
+    /// Handlers by topic, in order of connection.
+    topics: RefCell<BTreeMap<String, Vec<Rc<Entry>>>>,
+    next_entry: Cell<u64>,
+    wires: RefCell<Wires>,
+    /// Held while registrations are brought in line, so that two such runs do not undo each other.
+    gate: Mutex<()>,
+}
+
+/// One handler of one topic.
+struct Entry {
+    id: u64,
+    node: Weak<dyn Node>,
+    /// Whether the node that handles is the one that has the signal: these go first.
+    own: bool,
+    deliver: Deliver,
+}
+
+/// Something that the router must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Calls,
+    Events,
+}
+
+type WireKey = (Kind, String, bool);
+
+#[derive(Default)]
+struct Wires {
+    generation: u64,
+    made: BTreeMap<WireKey, Wire>,
+}
+
+/// Ends when dropped.
+enum Wire {
+    Calls(#[allow(dead_code, reason = "held, never read")] Registration),
+    Events(#[allow(dead_code, reason = "held, never read")] Subscription),
+}
+
+/// What the router refused.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(BTreeMap<WireKey, Error>);
+
+impl Refusals {
+    /// An error that concerns a root.
+    pub(crate) fn of_root(&self, path: &Path) -> Result<()> {
+        let keys = root_wires(path.as_str());
+        keys.iter()
+            .find_map(|key| self.0.get(key))
+            .map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// An error that concerns a topic.
+    pub(crate) fn of_topic(&self, topic: &str) -> Result<()> {
+        self.0
+            .get(&(Kind::Events, topic.to_owned(), false))
+            .map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    fn any(self) -> Result<()> {
+        self.0.into_values().next().map_or(Ok(()), Err)
+    }
+}
+
+/// WAMP prefixes are string prefixes: with the dot, or `a.b` would match `a.bc`.
+fn root_wires(root: &str) -> [WireKey; 4] {
+    [
+        (Kind::Calls, root.to_owned(), false),
+        (Kind::Calls, format!("{root}."), true),
+        (Kind::Events, root.to_owned(), false),
+        (Kind::Events, format!("{root}."), true),
+    ]
+}
+
+impl Member {
+    pub(crate) fn new(platform: PlatformRef, peer: Option<Peer>) -> Rc<Self> {
+        Rc::new_cyclic(|this| Self {
+            this: this.clone(),
+            platform,
+            generation: Cell::new(1),
+            peer: RefCell::new(peer),
+            places: RefCell::default(),
+            roots: RefCell::default(),
+            topics: RefCell::default(),
+            next_entry: Cell::new(1),
+            wires: RefCell::default(),
+            gate: Mutex::new(()),
+        })
+    }
+
+    pub(crate) fn platform(&self) -> &PlatformRef {
+        &self.platform
+    }
+
+    pub(crate) fn peer(&self) -> Option<Peer> {
+        self.peer.borrow().clone()
+    }
+
+    /// Whether there ever was a peer.
+    pub(crate) fn was_joined(&self) -> bool {
+        self.generation.get() > 1 || self.peer.borrow().is_some()
+    }
+
+    pub(crate) async fn set_peer(&self, peer: Option<Peer>) -> Result<()> {
+        *self.peer.borrow_mut() = peer;
+        self.generation.set(self.generation.get() + 1);
+        self.reconcile().await.any()
+    }
+
+    /// Who calls from this tree are made by.
+    pub(crate) fn identity(&self) -> Caller {
+        let trace = Caller::current().and_then(|caller| caller.trace);
+        self.peer().map_or(
+            Caller {
+                trace: trace.clone(),
+                ..Caller::default()
+            },
+            |peer| {
+                let session = peer.session();
+                Caller {
+                    session: Some(session.session),
+                    authid: Some(session.authid.clone()),
+                    authrole: Some(session.authrole.clone()),
+                    trace,
+                }
+            },
+        )
+    }
+
+    /// Gives a node its place.
+    pub(crate) fn occupy(&self, path: &Path, node: &Rc<dyn Node>, is_root: bool) -> Result<()> {
+        let mut places = self.places.borrow_mut();
+        if places.contains_key(path.as_str()) {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("There is a node at {path} already."),
+            ));
+        }
+        places.insert(path.to_string(), node.clone());
+        if is_root {
+            self.roots.borrow_mut().insert(path.to_string());
+        }
+        Ok(())
+    }
+
+    /// Takes a node's place away.
+    pub(crate) fn vacate(&self, path: &Path) {
+        self.places.borrow_mut().remove(path.as_str());
+        self.roots.borrow_mut().remove(path.as_str());
+    }
+
+    /// The node at a path.
+    pub(crate) fn find(&self, path: &str) -> Option<Rc<dyn Node>> {
+        self.places.borrow().get(path).cloned()
+    }
+
+    /// The nodes that were bound without a parent.
+    pub(crate) fn roots(&self) -> Vec<Rc<dyn Node>> {
+        self.roots.borrow().iter().filter_map(|path| self.find(path)).collect()
+    }
+
+    /// Adds a handler. The caller sees to [`Member::reconcile`].
+    pub(crate) fn listen(&self, topic: &str, node: &Rc<dyn Node>, own: bool, deliver: Deliver) -> Connection {
+        let id = self.next_entry.get();
+        self.next_entry.set(id + 1);
+        let entry = Rc::new(Entry {
+            id,
+            node: Rc::downgrade(node),
+            own,
+            deliver,
+        });
+        self.topics
+            .borrow_mut()
+            .entry(topic.to_owned())
+            .or_default()
+            .push(entry);
+        let (member, topic) = (self.this.clone(), topic.to_owned());
+        Connection::new(move || {
+            if let Some(member) = member.upgrade() {
+                member.deaf(&topic, id);
+            }
+        })
+    }
+
+    fn deaf(&self, topic: &str, id: u64) {
+        let mut topics = self.topics.borrow_mut();
+        let Some(entries) = topics.get_mut(topic) else { return };
+        entries.retain(|entry| entry.id != id);
+        if entries.is_empty() {
+            topics.remove(topic);
+            drop(topics);
+            self.reconcile_soon();
+        }
+    }
+
+    /// Runs all handlers that this tree has for a topic.
+    pub(crate) fn fire(&self, topic: &str, parcel: &Parcel) -> Delivery {
+        let entries = self.topics.borrow().get(topic).cloned().unwrap_or_default();
+        let (own, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.own);
+        let mut delivery = Delivery::default();
+        for entry in own {
+            self.deliver(&entry, topic, parcel, &mut delivery);
+        }
+        if let Some((node, direct)) = self.direct(topic) {
+            for deliver in direct {
+                delivery.add(Some(&node), topic, inside_now(&node, topic, || deliver(parcel)));
+            }
+        }
+        for entry in others {
+            self.deliver(&entry, topic, parcel, &mut delivery);
+        }
+        delivery
+    }
+
+    fn direct(&self, topic: &str) -> Option<(Rc<dyn Node>, Vec<Deliver>)> {
+        let (path, name) = topic.rsplit_once('.')?;
+        let node = self.find(path)?;
+        let direct = node
+            .node_signals()
+            .into_iter()
+            .find(|(known, _)| *known == name)?
+            .1
+            .direct();
+        Some((node, direct))
+    }
+
+    fn deliver(&self, entry: &Entry, topic: &str, parcel: &Parcel, delivery: &mut Delivery) {
+        // An earlier handler of the same event may have disconnected this one, or unbound its node.
+        let connected = self
+            .topics
+            .borrow()
+            .get(topic)
+            .is_some_and(|all| all.iter().any(|known| known.id == entry.id));
+        let Some(node) = entry.node.upgrade().filter(|_| connected) else {
+            return;
+        };
+        let allowed = node
+            .node_core()
+            .context()
+            .map_or(Ok(()), |context| context.may_hear(topic));
+        let outcome = allowed.and_then(|()| inside_now(&node, topic, || (entry.deliver)(parcel)));
+        delivery.add(Some(&node), topic, outcome);
+    }
+
+    /// Tells other sessions.
+    pub(crate) fn publish(&self, topic: &str, payload: impl FnOnce(CodecId) -> Result<Payload>) {
+        let Some(peer) = self.peer() else { return };
+        let sent = payload(peer.codec()).and_then(|payload| {
+            let options = PublishOptions {
+                trace: Caller::current().and_then(|caller| caller.trace),
+                ..Default::default()
+            };
+            peer.publish(&Uri::strict(topic)?, payload, options)
+        });
+        if let Err(error) = sent {
+            tracing::debug!(topic, %error, "an event stayed in its tree");
+        }
+    }
+
+    /// Calls a node of this tree, with all that a callee is owed: wrappers, identity, cancellation, no panic.
+    pub(crate) fn enter(
+        &self,
+        node: &Rc<dyn Node>,
+        method: &str,
+        arguments: Arguments,
+        caller: Caller,
+    ) -> futures::future::LocalBoxFuture<'static, Result<Answer>> {
+        let core = node.node_core();
+        let (Some(path), Some(context)) = (core.path(), core.context()) else {
+            return futures::future::ready(Err(nobody(method))).boxed_local();
+        };
+        let procedure = format!("{path}.{method}");
+        let info = Rc::new(CallInfo {
+            path,
+            method: method.to_owned(),
+            caller: caller.clone(),
+        });
+        let callee = node.clone();
+        let name = method.to_owned();
+        let uri = procedure.clone();
+        let run = async move {
+            if name == DESCRIBE {
+                let all = callee
+                    .node_contracts()
+                    .iter()
+                    .map(|known| (known.name.to_owned(), known.fingerprint_text()));
+                let all: Vec<(String, String)> = all.collect();
+                let (_none, reply) = arguments.take::<[(); 0]>(&name)?;
+                return Answer::new(all, reply);
+            }
+            match callee.node_dispatch(&name, arguments) {
+                Ok(answer) => answer.await,
+                Err(_arguments) => Err(nobody(&uri)),
+            }
+        };
+        let mut future = run.boxed_local();
+        for wrapper in context.call_wrappers() {
+            future = wrapper(info.clone(), future);
+        }
+        inside(node, &procedure, Called::new(caller, future).boxed_local())
+    }
+
+    /// A call from another session.
+    async fn invoked(&self, invocation: Invocation) -> Result<Payload> {
+        let procedure = invocation.procedure.as_str();
+        let found = procedure
+            .rsplit_once('.')
+            .and_then(|(path, method)| Some((self.find(path)?, method)));
+        let Some((node, method)) = found else {
+            return Err(nobody(procedure));
+        };
+        let details = invocation.details;
+        let caller = Caller {
+            session: details.caller,
+            authid: details.caller_authid,
+            authrole: details.caller_authrole,
+            trace: details.trace,
+        };
+        self.enter(&node, method, Arguments::wire(invocation.payload), caller)
+            .await?
+            .into_payload()
+    }
+
+    /// An event from another session. Asynchronous handlers go on by themselves and log their failures.
+    fn heard(&self, event: Event) {
+        drop(self.fire(event.topic.as_str(), &Parcel::wire(event.payload)));
+    }
+
+    /// What the router must know now: roots that no other root covers, and topics outside of them.
+    fn wanted(&self) -> BTreeSet<WireKey> {
+        let roots = self.roots.borrow();
+        let covered = |text: &str, not: &str| roots.iter().any(|root| root != not && is_within(text, root));
+        let outer = roots.iter().filter(|root| !covered(root, root));
+        let topics = self.topics.borrow();
+        let foreign = topics.keys().filter(|topic| !covered(topic, ""));
+        outer
+            .flat_map(|root| root_wires(root))
+            .chain(foreign.map(|topic| (Kind::Events, topic.clone(), false)))
+            .collect()
+    }
+
+    pub(crate) fn reconcile_soon(&self) {
+        if let Some(member) = self.this.upgrade() {
+            let task = async move { drop(member.reconcile().await) };
+            self.platform.spawn_local(task.boxed_local());
+        }
+    }
+
+    /// Brings registrations and subscriptions in line with what is bound: all in one go, pipelined.
+    pub(crate) async fn reconcile(&self) -> Refusals {
+        let _gate = self.gate.lock().await;
+        let generation = self.generation.get();
+        let wanted = self.wanted();
+        let Some(peer) = self.peer() else {
+            let old = std::mem::take(&mut *self.wires.borrow_mut());
+            drop(old);
+            return Refusals::default();
+        };
+        let (missing, superfluous) = {
+            let mut wires = self.wires.borrow_mut();
+            let mut superfluous = BTreeMap::new();
+            if wires.generation != generation {
+                superfluous = std::mem::take(&mut wires.made);
+                wires.generation = generation;
+            }
+            let gone: Vec<WireKey> = wires
+                .made
+                .keys()
+                .filter(|key| !wanted.contains(*key))
+                .cloned()
+                .collect();
+            for key in gone {
+                if let Some(wire) = wires.made.remove(&key) {
+                    superfluous.insert(key, wire);
+                }
+            }
+            let missing: Vec<WireKey> = wanted.into_iter().filter(|key| !wires.made.contains_key(key)).collect();
+            (missing, superfluous)
+        };
+        drop(superfluous);
+        let made = join_all(missing.into_iter().map(|key| {
+            let peer = peer.clone();
+            async move {
+                let wire = self.make(&peer, &key).await;
+                (key, wire)
+            }
+        }))
+        .await;
+        let mut refusals = Refusals::default();
+        let mut wires = self.wires.borrow_mut();
+        for (key, wire) in made {
+            match wire {
+                Ok(wire) => {
+                    wires.made.insert(key, wire);
+                }
+                // The link is gone: all of this happens again with the next peer.
+                Err(error) if error.kind == ErrorKind::Disconnected => {}
+                Err(error) => {
+                    refusals.0.insert(key, error);
+                }
+            }
+        }
+        refusals
+    }
+
+    async fn make(&self, peer: &Peer, (kind, uri, prefix): &WireKey) -> Result<Wire> {
+        let policy = if *prefix {
+            MatchPolicy::Prefix
+        } else {
+            MatchPolicy::Exact
+        };
+        let uri = Uri::checked(uri, Syntax::Strict, policy)?;
+        let member = self.this.clone();
+        match kind {
+            Kind::Calls => {
+                let options = RegisterOptions {
+                    policy,
+                    ..Default::default()
+                };
+                let handler = Rc::new(move |invocation: Invocation| {
+                    let member = member.upgrade();
+                    async move {
+                        match member {
+                            Some(member) => member.invoked(invocation).await,
+                            None => Err(nobody(invocation.procedure.as_str())),
+                        }
+                    }
+                    .boxed_local()
+                });
+                peer.register(&uri, options, handler).await.map(Wire::Calls)
+            }
+            Kind::Events => {
+                let options = SubscribeOptions {
+                    policy,
+                    ..Default::default()
+                };
+                let handler = Rc::new(move |event: Event| {
+                    if let Some(member) = member.upgrade() {
+                        member.heard(event);
+                    }
+                });
+                peer.subscribe(&uri, options, handler).await.map(Wire::Events)
+            }
+        }
+    }
+}
+
+pub(crate) fn nobody(procedure: &str) -> Error {
+    Error::new(ErrorKind::NoSuchProcedure, format!("There is no call {procedure}."))
+}

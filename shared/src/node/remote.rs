@@ -1,0 +1,229 @@
+//! Calling a node by path: directly if it is in this tree, else through the session; the caller cannot tell.
+
+use std::{cell::Cell, fmt, rc::Rc, time::Duration};
+
+use futures::future::{Either, select};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    NodeContext,
+    call::{Answer, Arguments},
+    member::nobody,
+};
+use crate::{
+    contract::{ContractInfo, DESCRIBE},
+    error::{Error, ErrorKind, Result},
+    path::Path,
+    platform::random_hex,
+    wamp::{message::CallOptions, payload::Payload, uri::Uri},
+};
+
+/// The address of a node, seen from another one. Frozen: it does not follow references that change.
+#[derive(Clone)]
+pub struct RemoteNode {
+    context: NodeContext,
+    path: Path,
+    timeout: Option<Option<Duration>>,
+    checked: Rc<Cell<bool>>,
+}
+
+impl RemoteNode {
+    pub(crate) fn new(context: NodeContext, path: Path) -> Self {
+        Self {
+            context,
+            path,
+            timeout: None,
+            checked: Rc::default(),
+        }
+    }
+
+    /// Where calls go.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The same address with another time-out; `None` waits for ever.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// A call by contract. Used by generated code.
+    ///
+    /// # Errors
+    /// The callee's, or what keeps the call from reaching it.
+    pub async fn call<A, R>(&self, contract: &ContractInfo, method: &str, arguments: A) -> Result<R>
+    where
+        A: Serialize + 'static,
+        R: DeserializeOwned + 'static,
+    {
+        self.limited(async {
+            let member = self.context.member();
+            if let Some(node) = member.find(self.path.as_str()) {
+                if !node.node_contracts().contains(contract) {
+                    return Err(wrong_contract(&self.path, contract));
+                }
+                return member
+                    .enter(&node, method, Arguments::local(arguments), self.caller())
+                    .await?
+                    .take();
+            }
+            self.check(contract).await?;
+            let peer = self.peer(method)?;
+            let payload = Payload::encode(peer.codec(), &arguments)?;
+            Answer::wire(self.send(method, payload).await?).take()
+        })
+        .await
+    }
+
+    /// A call with arguments and answer in serialised form.
+    async fn call_payload(&self, method: &str, payload: Payload) -> Result<Payload> {
+        self.limited(async {
+            let member = self.context.member();
+            match member.find(self.path.as_str()) {
+                Some(node) => member
+                    .enter(&node, method, Arguments::wire(payload), self.caller())
+                    .await?
+                    .into_payload(),
+                None => self.send(method, payload).await,
+            }
+        })
+        .await
+    }
+
+    /// Asks the node once whether it implements the contract. One in another language need not know the question.
+    async fn check(&self, contract: &ContractInfo) -> Result<()> {
+        if self.checked.get() {
+            return Ok(());
+        }
+        let payload = Payload::encode(self.peer(DESCRIBE)?.codec(), &[(); 0])?;
+        match self.send(DESCRIBE, payload).await {
+            Ok(answer) => {
+                let known: Vec<(String, String)> = Answer::wire(answer).take()?;
+                if !known.iter().any(|(name, fingerprint)| contract.is(name, fingerprint)) {
+                    return Err(wrong_contract(&self.path, contract));
+                }
+            }
+            Err(error) if error.kind == ErrorKind::NoSuchProcedure => {}
+            Err(error) => return Err(error),
+        }
+        self.checked.set(true);
+        Ok(())
+    }
+
+    fn peer(&self, method: &str) -> Result<crate::wamp::peer::Peer> {
+        let member = self.context.member();
+        member.peer().ok_or_else(|| {
+            if member.was_joined() {
+                Error::new(ErrorKind::Disconnected, "There is no connection now.")
+            } else {
+                nobody(&format!("{}.{method}", self.path))
+            }
+        })
+    }
+
+    async fn send(&self, method: &str, payload: Payload) -> Result<Payload> {
+        let procedure = Uri::unchecked(format!("{}.{method}", self.path));
+        let options = CallOptions {
+            trace: self.caller().trace,
+            ..CallOptions::default()
+        };
+        self.peer(method)?.call(&procedure, payload, options).await
+    }
+
+    /// Who calls. A call that comes out of no other one starts a trace.
+    fn caller(&self) -> super::Caller {
+        let mut caller = self.context.member().identity();
+        if caller.trace.is_none() {
+            caller.trace = Some(random_hex(&*self.context.platform(), 8));
+        }
+        caller
+    }
+
+    async fn limited<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let Some(timeout) = self.timeout.unwrap_or_else(|| self.context.call_timeout()) else {
+            return call.await;
+        };
+        let sleep = self.context.platform().sleep(timeout);
+        match select(std::pin::pin!(call), sleep).await {
+            Either::Left((result, _)) => result,
+            Either::Right(((), _)) => Err(Error::new(
+                ErrorKind::Timeout,
+                format!("{} did not answer within {timeout:?}.", self.path),
+            )),
+        }
+    }
+}
+
+impl fmt::Debug for RemoteNode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("RemoteNode").field(&self.path).finish()
+    }
+}
+
+/// A remote without a contract.
+#[derive(Clone, Debug)]
+pub struct DynamicRemote(RemoteNode);
+
+impl DynamicRemote {
+    pub(crate) fn new(node: RemoteNode) -> Self {
+        Self(node)
+    }
+
+    /// Where calls go.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The same address with another time-out; `None` waits for ever.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Option<Duration>) -> Self {
+        Self(self.0.with_timeout(timeout))
+    }
+
+    /// Calls a method by name. `arguments` is a tuple, a list, or `[(); 0]` for none; they and the answer are
+    /// serialised even within a tree, so a mismatch is an error at run time.
+    ///
+    /// # Errors
+    /// The callee's, or what keeps the call from reaching it.
+    pub async fn call<R: DeserializeOwned>(&self, method: &str, arguments: impl Serialize) -> Result<R> {
+        let answer = self
+            .0
+            .call_payload(method, Payload::encode(self.codec(), &arguments)?)
+            .await?;
+        super::call::decode_first(&answer)
+    }
+
+    /// Fires a signal of the node: its handlers and all others hear it.
+    ///
+    /// # Errors
+    /// If the value does not serialise.
+    pub fn notify(&self, signal: &str, value: impl Serialize) -> Result<()> {
+        let member = self.0.context.member();
+        let topic = format!("{}.{signal}", self.0.path);
+        self.0.context.may_publish(&topic)?;
+        let payload = Payload::encode(self.codec(), &(value,))?;
+        drop(member.fire(&topic, &crate::signal::Parcel::wire(payload.clone())));
+        member.publish(&topic, |_| Ok(payload));
+        Ok(())
+    }
+
+    fn codec(&self) -> crate::wamp::codec::CodecId {
+        self.0
+            .context
+            .member()
+            .peer()
+            .map_or(crate::wamp::codec::CodecId::Json, |peer| peer.codec())
+    }
+}
+
+fn wrong_contract(path: &Path, contract: &ContractInfo) -> Error {
+    let text = format!(
+        "The node at {path} does not implement {} as it is known here.",
+        contract.name
+    );
+    Error::new(ErrorKind::WrongContract, text)
+}

@@ -1,0 +1,32 @@
+//! The test kit: trees of nodes on this thread, and a realm in memory behind the router that servers run.
+
+pub use coati_macros::test;
+
+use crate::node::NodeContext;
+pub use crate::platform::{default_platform, run_local as run};
+
+/// A context without a way to other trees: everything stays local.
+#[must_use]
+pub fn local_context() -> NodeContext {
+    NodeContext::root(default_platform(), None)
+}
+
+/// Lets everything that is ready run: spawned tasks, events in memory links.
+pub async fn settle() {
+    // Each turn lets every ready task run once; a message through the in-memory router takes a handful of them.
+    for _ in 0..64 {
+        yield_now().await;
+    }
+}
+
+async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
