@@ -2,6 +2,7 @@
 
 pub mod cell;
 pub mod change_set;
+pub mod cursor;
 pub mod entity;
 pub mod query;
 pub mod replica;

@@ -2,32 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    edit::{ChangeSet, EditOutcome},
-    query::Query,
-    row::RowKey,
-    window::{Frame, Range, Snapshot},
-};
+use super::{ChangeSet, EditOutcome, LookupItem, Query, Range, Resume, RowKey, Snapshot, WindowId, WindowTicket};
 use crate::{error::Result, prelude::contract};
-
-/// A window that exists and has a topic; the browser subscribes, then opens it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WindowTicket {
-    /// What the other calls name the window by.
-    pub window: String,
-    /// Topic of the window's frames: unguessable, and open only to sessions that hold a ticket.
-    pub topic: String,
-}
-
-/// What a client gets that comes back with a version.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Resumed {
-    /// All that was missed, in order.
-    Frames(Vec<Frame>),
-    /// Too much was missed: the window as it is now.
-    Snapshot(Snapshot),
-}
 
 /// Which try of which client an edit is, so that a repeat has no second effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,15 +12,6 @@ pub struct Mutation {
     pub client: String,
     /// 1, 2, 3… without gaps.
     pub number: u64,
-}
-
-/// One value that a lookup field can take.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LookupItem {
-    /// What is stored.
-    pub key: RowKey,
-    /// What people read.
-    pub label: String,
 }
 
 /// A live window over a data source.
@@ -58,13 +25,13 @@ pub trait Cursor {
     async fn prepare(&self, query: Query, range: Range) -> Result<WindowTicket>;
 
     /// The window's rows, at a version.
-    async fn open(&self, window: String) -> Result<Snapshot>;
+    async fn open(&self, window: WindowId) -> Result<Snapshot>;
 
     /// What followed after a version.
-    async fn resume(&self, window: String, version: u64) -> Result<Resumed>;
+    async fn resume(&self, window: WindowId, version: u64) -> Result<Resume>;
 
     /// Lets go of the window.
-    async fn close(&self, window: String) -> Result<()>;
+    async fn close(&self, window: WindowId) -> Result<()>;
 
     /// Zero-based position of a row in the result of a query, if it is there.
     async fn position(&self, query: Query, key: RowKey) -> Result<Option<u64>>;
