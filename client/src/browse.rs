@@ -1,0 +1,164 @@
+//! The screen most contexts need: a heading, a grid of rows and a form beside it for the one being edited.
+
+use std::rc::Rc;
+
+use leptos::{prelude::*, task::spawn_local};
+use shared::{
+    data::{Row, RowKey, Sorter},
+    platform::PlatformRef,
+};
+
+use crate::{
+    form::{DataForm, FormModel, may_leave},
+    grid::{DataGrid, GridModel, GridSetup, RowSource, grouped},
+    parts::{Button, ButtonKind, Dialogs, Toasts},
+};
+
+/// What a [`Browse`] screen is made from.
+pub struct BrowseSetup {
+    /// What the rows are, such as "Assessments".
+    pub title: String,
+    /// What one row is, such as "Assessment".
+    pub noun: String,
+    /// The fields of the entity, in the order of a row's cells.
+    pub fields: &'static [shared::data::Field],
+    /// Where the rows come from.
+    pub source: Rc<dyn RowSource>,
+    /// Spawns and waits.
+    pub platform: PlatformRef,
+    /// The order to begin with.
+    pub sorters: Vec<Sorter>,
+    /// Whether the user may make, change and delete rows.
+    pub editable: bool,
+}
+
+/// A grid and a form without their elements; kept by the view node, so that hiding a tab loses nothing.
+pub struct BrowseModel {
+    title: String,
+    noun: String,
+    editable: bool,
+    /// The grid.
+    pub grid: Rc<GridModel>,
+    /// The form.
+    pub form: Rc<FormModel>,
+}
+
+impl BrowseModel {
+    /// A screen that has asked for nothing yet.
+    #[must_use]
+    pub fn new(setup: BrowseSetup) -> Rc<Self> {
+        let BrowseSetup {
+            title,
+            noun,
+            fields,
+            source,
+            platform,
+            sorters,
+            editable,
+        } = setup;
+        let form = FormModel::new(source.clone(), fields);
+        let grid = GridModel::new(GridSetup {
+            label: title.clone(),
+            fields,
+            source,
+            platform,
+            sorters,
+        });
+        Rc::new(Self {
+            title,
+            noun,
+            editable,
+            grid,
+            form,
+        })
+    }
+
+    /// The link was lost and is back.
+    pub fn renew(&self) {
+        self.grid.renew();
+    }
+}
+
+/// The screen.
+#[component]
+pub fn Browse(
+    /// What it shows.
+    model: Rc<BrowseModel>,
+    /// Asks the questions.
+    dialogs: Dialogs,
+    /// Tells the news.
+    toasts: Toasts,
+) -> AnyView {
+    let held = StoredValue::new_local(model.clone());
+    let open = move |row: Option<Row>| {
+        let model = held.get_value();
+        spawn_local(async move {
+            if may_leave(&model.form, dialogs).await {
+                model.form.open(row.as_ref());
+            }
+        });
+    };
+    // What others change in the row that is open reaches the form with the rows of the grid.
+    let (summary, changes) = (model.grid.summary, model.grid.changes);
+    Effect::new(move |_| {
+        changes.track();
+        held.with_value(|model| {
+            if let Some(row) = model.form.key().and_then(|key| model.grid.row(&key)) {
+                model.form.follow(&row);
+            }
+        });
+    });
+    let noun = model.noun.clone();
+    let on_saved = move |key: RowKey| {
+        let (model, noun) = (held.get_value(), noun.clone());
+        let new = model.form.key().is_none();
+        model.form.close();
+        toasts.tell(format!("{noun} {key} saved."));
+        if new {
+            spawn_local(async move {
+                // A new row may be anywhere in the order: show it. If the filter hides it, say so.
+                if model.grid.go_to(key).await == Ok(false) {
+                    toasts.tell(format!("The new {} does not match the filters.", noun.to_lowercase()));
+                }
+            });
+        }
+    };
+    let deleted = model.noun.clone();
+    let on_deleted = move |key: RowKey| {
+        held.with_value(|model| model.form.close());
+        toasts.tell(format!("{deleted} {key} deleted."));
+    };
+    let count = move || summary.with(|summary| summary.total.map(grouped));
+    let (draft, editable, form_noun) = (model.form.draft, model.editable, model.noun.clone());
+    let shown = Memo::new(move |_| draft.with(Option::is_some));
+    let on_open = Callback::new(move |row: Row| {
+        if editable {
+            open(Some(row))
+        }
+    });
+    let (saved, deleted) = (Callback::new(on_saved), Callback::new(on_deleted));
+    view! {
+        <section class="view" aria-label=model.title.clone()>
+            <div class="view-head">
+                <h1>{model.title.clone()}</h1>
+                <span class="view-count" data-testid="total">{count}</span>
+                <span class="toolbar-gap"></span>
+                {editable.then(|| view! {
+                    <Button label=format!("New {}", model.noun.to_lowercase()) name="new" kind=ButtonKind::Primary on_press=move || open(None) />
+                })}
+            </div>
+            <div class="view-body">
+                <DataGrid model=model.grid.clone() on_open=on_open />
+                {move || shown.get().then(|| {
+                    let (form, noun) = (held.with_value(|model| model.form.clone()), form_noun.clone());
+                    view! {
+                        <aside class="view-side">
+                            <DataForm model=form noun=noun dialogs=dialogs on_saved=saved on_deleted=deleted />
+                        </aside>
+                    }
+                })}
+            </div>
+        </section>
+    }
+    .into_any()
+}

@@ -1,0 +1,181 @@
+//! The inputs of a form, one for each field that can be edited, and the view of clashes at a field.
+
+use leptos::prelude::*;
+use shared::data::{Field, FieldKind};
+use wasm_bindgen::JsCast;
+
+use super::{
+    Draft, FormModel,
+    draft::{editable, text_of},
+};
+use crate::{
+    grid::columns::display,
+    parts::{
+        Choices, FieldFrame, Select, TextArea, TextInput,
+        field::{FieldIds, InputSetup},
+    },
+};
+
+/// Texts longer than this take the whole line.
+const WIDE: usize = 60;
+
+pub(super) fn inputs(model: &FormModel) -> AnyView {
+    let all: Vec<_> = editable(model.fields).map(|field| input(model, field)).collect();
+    focus_first();
+    all.into_any()
+}
+
+fn input(model: &FormModel, field: &'static Field) -> AnyView {
+    let (draft, lookups, name) = (model.draft, model.lookups, field.name);
+    let value = Memo::new(move |_| {
+        draft.with(|draft| {
+            draft
+                .as_ref()
+                .map(|draft| draft.typed(name).to_owned())
+                .unwrap_or_default()
+        })
+    });
+    let error =
+        Memo::new(move |_| draft.with(|draft| draft.as_ref().and_then(|draft| draft.errors.get(name).cloned())));
+    let ids = FieldIds::new("form", name);
+    let needed = !field.nullable;
+    let setup = InputSetup {
+        ids: ids.clone(),
+        name,
+        hinted: !field.hint.is_empty(),
+        needed,
+        read_only: false,
+        value: value.into(),
+        on_input: Callback::new(move |text: String| {
+            draft.update(|draft| {
+                if let Some(draft) = draft {
+                    draft.set(name, text)
+                }
+            })
+        }),
+        error: error.into(),
+    };
+    let choices = move |list: &[(String, String)]| {
+        let blank = (field.nullable || value.with(String::is_empty)).then(|| (String::new(), String::new()));
+        // What is stored is offered even where the list does not have it.
+        let stored = value.with(|value| {
+            (!value.is_empty() && !list.iter().any(|(key, _)| key == value)).then(|| (value.clone(), value.clone()))
+        });
+        blank
+            .into_iter()
+            .chain(stored)
+            .chain(list.iter().cloned())
+            .collect::<Choices>()
+    };
+    let (control, wide) = match field.kind {
+        FieldKind::Text { multiline: true, .. } => (view! { <TextArea setup=setup /> }, true),
+        FieldKind::Text { max_length, .. } => (view! { <TextInput setup=setup /> }, max_length > WIDE),
+        FieldKind::Integer { .. } => (view! { <TextInput setup=setup keys="numeric" /> }, false),
+        FieldKind::Real => (view! { <TextInput setup=setup keys="decimal" /> }, false),
+        FieldKind::Date => (view! { <TextInput setup=setup kind="date" /> }, false),
+        FieldKind::Choice(list) => {
+            let list: Choices = list
+                .iter()
+                .map(|choice| (choice.value.to_owned(), choice.label.to_owned()))
+                .collect();
+            (
+                view! { <Select setup=setup choices=Signal::derive(move || choices(&list)) /> },
+                false,
+            )
+        }
+        FieldKind::Boolean => {
+            let list = vec![
+                ("true".to_owned(), "Yes".to_owned()),
+                ("false".to_owned(), "No".to_owned()),
+            ];
+            (
+                view! { <Select setup=setup choices=Signal::derive(move || choices(&list)) /> },
+                false,
+            )
+        }
+        FieldKind::Lookup { .. } => {
+            let list = move || {
+                lookups.with(|all| {
+                    all.iter()
+                        .find(|(of, _)| *of == name)
+                        .map(|(_, list)| choices(list))
+                        .unwrap_or_else(|| choices(&[]))
+                })
+            };
+            (view! { <Select setup=setup choices=Signal::derive(list) /> }, false)
+        }
+    };
+    view! {
+        <FieldFrame ids=ids name=name label=field.label hint=field.hint needed=needed wide=wide error=error>
+            <div class="field-slot" on:focusout=move |_| draft.update(|draft| check(draft, name))>{control}</div>
+            {clash(draft, lookups, field)}
+        </FieldFrame>
+    }
+    .into_any()
+}
+
+/// Leaving a field checks it, but an untouched field of a form just opened is not complained about.
+fn check(draft: &mut Option<Draft>, name: &str) {
+    if let Some(draft) = draft
+        .as_mut()
+        .filter(|draft| !draft.typed(name).is_empty() || draft.key.is_some())
+    {
+        draft.check_field(name);
+    }
+}
+
+fn clash(
+    draft: RwSignal<Option<Draft>>,
+    lookups: RwSignal<Vec<(&'static str, Choices)>>,
+    field: &'static Field,
+) -> impl IntoView + use<> {
+    let clash =
+        Memo::new(move |_| draft.with(|draft| draft.as_ref().and_then(|draft| draft.clashes.get(field.name).cloned())));
+    let resolve = move |mine: bool| {
+        draft.update(|draft| {
+            if let Some(draft) = draft {
+                draft.resolve(field.name, mine)
+            }
+        })
+    };
+    move || {
+        let theirs = clash.get()?.theirs;
+        let key = text_of(&theirs);
+        let looked_up = lookups.with(|all| {
+            let (_, list) = all.iter().find(|(name, _)| *name == field.name)?;
+            list.iter()
+                .find(|(value, _)| *value == key)
+                .map(|(_, label)| label.clone())
+        });
+        let text = looked_up.unwrap_or_else(|| display(field, &theirs));
+        let text = if text.is_empty() {
+            "empty".to_owned()
+        } else {
+            format!("“{text}”")
+        };
+        Some(view! {
+            <div class="clash" role="alert" data-testid=format!("clash-{}", field.name)>
+                <span>{format!("Somebody else changed this to {text}.")}</span>
+                <span class="clash-values">
+                    <button type="button" class="button button-small" on:click=move |_| resolve(true)>"Keep mine"</button>
+                    <button type="button" class="button button-small" on:click=move |_| resolve(false)>"Take theirs"</button>
+                </span>
+            </div>
+        })
+    }
+}
+
+fn focus_first() {
+    // After the elements are in the document.
+    request_animation_frame(|| focus("[data-testid=form] .input:not([readonly]):not(:disabled)"));
+}
+
+pub(super) fn focus_first_error() {
+    request_animation_frame(|| focus("[data-testid=form] [aria-invalid=true]"));
+}
+
+fn focus(selector: &str) {
+    if let Ok(Some(element)) = document().query_selector(selector) {
+        drop(element.unchecked_into::<web_sys::HtmlElement>().focus());
+    }
+}
