@@ -1,6 +1,7 @@
 # What a developer types; each line is one script, so that all of it also works without make.
 .DEFAULT_GOAL := help
-.PHONY: help run dev check test e2e test-wasm bench release sizes setup-all $(addprefix setup-,target bindgen leptos npm chromium postgres)
+parts := $(addprefix setup-,target bindgen leptos node npm chromium postgres sqlite)
+.PHONY: help run dev check test e2e test-wasm bench release sizes setup-all $(parts)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -25,5 +26,5 @@ sizes: ## sizes and idle memory of the release
 	@scripts/sizes.sh
 setup-all: ## install everything that make test and make dev need
 	@scripts/setup.sh target bindgen chromium postgres sqlite npm leptos
-setup-%: ## one part: target bindgen leptos npm chromium postgres sqlite
+$(parts): setup-%: ## one part: target bindgen leptos node npm chromium postgres sqlite
 	@scripts/setup.sh $*
