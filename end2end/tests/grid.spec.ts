@@ -1,5 +1,5 @@
 // Two people among 100,000 rows: what stands in the grid is what an independent program reads from the file.
-import { assessments, comparable } from '../support/assessments.ts';
+import { assessments, comparable, count } from '../support/assessments.ts';
 import { type App, expect, type Server, test } from '../support/fixtures.ts';
 
 test.use({ options: { rows: 100_000 } });
@@ -45,27 +45,26 @@ test('sorting by a column orders all rows, not those in view', async ({ server, 
   await app.scrollTo(0.5);
   await equalsSelect(app, server, { order: 'severity desc' });
   await app.id('sort-site').click();
-  await expect(async () => { await equalsSelect(app, server, { order: 'site' }); }).toPass({ timeout: 8000 });
+  await expect(async () => { await equalsSelect(app, server, { order: 's.name' }); }).toPass({ timeout: 8000 });
 });
 
 test('filters by text and by value show the rows that meet both, and count them', async ({ server, person }) => {
   const app = await person();
   const before = await app.total();
-  const text = (await app.settled())[3].cells.responsible.split(' ').at(-1)!;
+  const text = (await app.settled()).map((row) => row.cells.responsible).find((name) => name !== '')!.split(' ').at(-1)!;
   await app.id('filter-responsible').fill(text);
   const byText = `responsible like '%${text}%'`;
-  const count = (where: string) => assessments(server, { where, limit: 1_000_000 }).length;
-  await expect.poll(() => app.total(), { timeout: 8000 }).toBe(count(byText));
+  await expect.poll(() => app.total(), { timeout: 8000 }).toBe(count(server, byText));
   expect(await app.total()).toBeLessThan(before);
   await equalsSelect(app, server, { where: byText });
 
   await app.id('filter-status').selectOption('open');
   const both = `${byText} and status = 'open'`;
-  await expect.poll(() => app.total(), { timeout: 8000 }).toBe(count(both));
+  await expect.poll(() => app.total(), { timeout: 8000 }).toBe(count(server, both));
   await equalsSelect(app, server, { where: both });
 
   await app.id('filter-responsible').fill('nobody is called this');
-  await expect.poll(() => app.rows().then((rows) => rows.length), { timeout: 8000 }).toBe(0);
+  await expect.poll(() => app.total(), { timeout: 8000 }).toBe(0);
   await app.id('filter-responsible').fill('');
   await app.id('filter-status').selectOption('');
   await expect.poll(() => app.total(), { timeout: 8000 }).toBe(before);
