@@ -3,6 +3,8 @@
 pub mod auth;
 pub mod config;
 mod connection;
+#[cfg(feature = "data")]
+pub mod data;
 pub mod error;
 pub mod http;
 pub mod router;

@@ -1,0 +1,272 @@
+//! Accounts, logins and session roots, kept in the database.
+
+use futures::{FutureExt as _, future::BoxFuture};
+use shared::data::Cell;
+
+use super::{
+    db::Db,
+    transaction::{Backend, Statement},
+};
+use crate::{
+    auth::{Account, AccountStore, Login, Root, RootStore, TokenHash, unix_now},
+    error::{Error, ErrorKind, Result},
+};
+
+/// Longest login name, in characters.
+const MAX_LOGIN: usize = 100;
+
+fn failed(error: shared::error::Error) -> Error {
+    Error::new(ErrorKind::Accounts, error.to_string())
+}
+
+fn hex(hash: &TokenHash) -> Cell {
+    Cell::Text(hash.0.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn token_of(cell: &Cell) -> Option<TokenHash> {
+    let text = cell.as_text()?;
+    let mut bytes = [0; 32];
+    if text.len() != 64 {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(index * 2..index * 2 + 2)?, 16).ok()?;
+    }
+    Some(TokenHash(bytes))
+}
+
+fn strange() -> Error {
+    Error::new(ErrorKind::Accounts, "A stored account or login has a strange shape")
+}
+
+impl Db {
+    /// Statements are written once, with `?`; PostgreSQL wants numbers.
+    fn account_statement(&self, sql: &str, values: Vec<Cell>) -> Statement {
+        match self.backend() {
+            Backend::Sqlite => Statement::new(sql, values),
+            Backend::Postgres => {
+                let mut numbered = String::with_capacity(sql.len() + 16);
+                let mut number = 0;
+                for character in sql.chars() {
+                    numbered.push(character);
+                    if character == '?' {
+                        number += 1;
+                        numbered.pop();
+                        numbered.push_str(&format!("${number}"));
+                    }
+                }
+                Statement::new(numbered, values)
+            }
+        }
+    }
+
+    async fn account_read(&self, sql: &str, values: Vec<Cell>) -> Result<Option<Vec<Cell>>> {
+        let statement = self.account_statement(sql, values);
+        let mut transaction = self.read().await.map_err(failed)?;
+        transaction.fetch_one(&statement).await.map_err(failed)
+    }
+
+    async fn account_write(&self, sql: &str, values: Vec<Cell>) -> Result<u64> {
+        let statement = self.account_statement(sql, values);
+        let mut transaction = self.write().await.map_err(failed)?;
+        let rows = transaction.execute(&statement).await.map_err(failed)?;
+        // No ring: accounts are in no window.
+        transaction.commit().await.map_err(failed)?;
+        Ok(rows)
+    }
+
+    /// Adds an account, or gives an existing one a new password and role. True if it is new.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Accounts`] for a name that is empty, too long or has spaces or control characters, and what the
+    /// database says.
+    pub async fn put_account(&self, login: &str, password_hash: &str, role: &str) -> Result<bool> {
+        let bad = |character: char| character.is_whitespace() || character.is_control();
+        if login.is_empty() || login.chars().count() > MAX_LOGIN || login.contains(bad) {
+            let message = format!("A login name has 1 to {MAX_LOGIN} characters and no spaces");
+            return Err(Error::new(ErrorKind::Accounts, message));
+        }
+        let existed = self.find_account(login).await?.is_some();
+        if existed {
+            let sql = "UPDATE coati_user SET password_hash = ?, role = ?, disabled = 0 WHERE lower(login) = lower(?)";
+            self.account_write(sql, vec![password_hash.into(), role.into(), login.into()])
+                .await?;
+        } else {
+            let sql = "INSERT INTO coati_user (login, password_hash, role, created) VALUES (?, ?, ?, ?)";
+            let values = vec![login.into(), password_hash.into(), role.into(), unix_now().into()];
+            self.account_write(sql, values).await?;
+        }
+        Ok(!existed)
+    }
+
+    /// As [`Db::put_account`], for callers that do not care whether the account is new.
+    ///
+    /// # Errors
+    /// As [`Db::put_account`].
+    pub async fn add_account(&self, login: &str, password_hash: &str, role: &str) -> Result<()> {
+        self.put_account(login, password_hash, role).await.map(drop)
+    }
+
+    /// The role of an account, if there is one of that name.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn find_role(&self, login: &str) -> Result<Option<String>> {
+        Ok(self.find_account(login).await?.map(|account| account.role))
+    }
+
+    /// Whether there is any account.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn has_accounts(&self) -> Result<bool> {
+        Ok(self
+            .account_read("SELECT 1 FROM coati_user LIMIT 1", Vec::new())
+            .await?
+            .is_some())
+    }
+}
+
+fn account_of(cells: &[Cell]) -> Option<Account> {
+    let [
+        Cell::Text(name),
+        Cell::Text(password_hash),
+        Cell::Text(role),
+        Cell::Integer(disabled),
+    ] = cells
+    else {
+        return None;
+    };
+    Some(Account {
+        name: name.clone(),
+        password_hash: password_hash.clone(),
+        role: role.clone(),
+        enabled: *disabled == 0,
+    })
+}
+
+impl AccountStore for Db {
+    fn find_account<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Account>>> {
+        async move {
+            let sql = "SELECT login, password_hash, role, disabled FROM coati_user WHERE lower(login) = lower(?)";
+            let row = self.account_read(sql, vec![name.into()]).await?;
+            row.map(|row| account_of(&row).ok_or_else(strange)).transpose()
+        }
+        .boxed()
+    }
+
+    fn create_login(&self, login: Login) -> BoxFuture<'_, Result<()>> {
+        async move {
+            self.account_write("DELETE FROM coati_login WHERE expires < ?", vec![login.created.into()]).await?;
+            let sql = "INSERT INTO coati_login (token_hash, user_id, created, seen, expires) \
+                       SELECT ?, id, CAST(? AS bigint), CAST(? AS bigint), CAST(? AS bigint) FROM coati_user WHERE lower(login) = lower(?)";
+            let values = vec![
+                hex(&login.token),
+                login.created.into(),
+                login.seen.into(),
+                login.expires.into(),
+                login.name.clone().into(),
+            ];
+            match self.account_write(sql, values).await? {
+                1 => Ok(()),
+                _ => Err(Error::new(ErrorKind::Accounts, "The account of a login does not exist")),
+            }
+        }
+        .boxed()
+    }
+
+    fn find_login(&self, token: TokenHash) -> BoxFuture<'_, Result<Option<(Login, Account)>>> {
+        async move {
+            let sql = "SELECT u.login, u.password_hash, u.role, u.disabled, l.token_hash, l.created, l.seen, l.expires \
+                       FROM coati_login l JOIN coati_user u ON u.id = l.user_id WHERE l.token_hash = ?";
+            let Some(row) = self.account_read(sql, vec![hex(&token)]).await? else {
+                return Ok(None);
+            };
+            let account = row.get(..4).and_then(account_of).ok_or_else(strange)?;
+            let Some(
+                [
+                    stored,
+                    Cell::Integer(created),
+                    Cell::Integer(seen),
+                    Cell::Integer(expires),
+                ],
+            ) = row.get(4..)
+            else {
+                return Err(strange());
+            };
+            let token = token_of(stored).ok_or_else(strange)?;
+            let name = account.name.clone();
+            Ok(Some((
+                Login {
+                    token,
+                    name,
+                    created: *created,
+                    seen: *seen,
+                    expires: *expires,
+                },
+                account,
+            )))
+        }
+        .boxed()
+    }
+
+    fn touch_login(&self, token: TokenHash, seen: i64) -> BoxFuture<'_, Result<()>> {
+        async move {
+            let sql = "UPDATE coati_login SET seen = ? WHERE token_hash = ?";
+            self.account_write(sql, vec![seen.into(), hex(&token)]).await.map(drop)
+        }
+        .boxed()
+    }
+
+    fn delete_login(&self, token: TokenHash) -> BoxFuture<'_, Result<()>> {
+        async move {
+            self.account_write("DELETE FROM coati_login WHERE token_hash = ?", vec![hex(&token)])
+                .await
+                .map(drop)
+        }
+        .boxed()
+    }
+}
+
+impl RootStore for Db {
+    fn save_root(&self, root: Root) -> BoxFuture<'_, Result<()>> {
+        async move {
+            let sql = "INSERT INTO coati_root (base, login, secret_hash, created, seen) VALUES (?, ?, ?, ?, ?) \
+                       ON CONFLICT (base) DO UPDATE SET login = excluded.login, secret_hash = excluded.secret_hash, seen = excluded.seen";
+            let now = unix_now();
+            let values = vec![root.base.into(), root.name.into(), hex(&root.secret), now.into(), now.into()];
+            self.account_write(sql, values).await.map(drop)
+        }
+        .boxed()
+    }
+
+    fn find_root<'a>(&'a self, base: &'a str) -> BoxFuture<'a, Result<Option<Root>>> {
+        async move {
+            let sql = "SELECT base, login, secret_hash FROM coati_root WHERE base = ?";
+            let Some(row) = self.account_read(sql, vec![base.into()]).await? else {
+                return Ok(None);
+            };
+            match row.as_slice() {
+                [Cell::Text(base), Cell::Text(name), secret] => {
+                    let secret = token_of(secret).ok_or_else(strange)?;
+                    Ok(Some(Root {
+                        base: base.clone(),
+                        name: name.clone(),
+                        secret,
+                    }))
+                }
+                _ => Err(strange()),
+            }
+        }
+        .boxed()
+    }
+
+    fn delete_root<'a>(&'a self, base: &'a str) -> BoxFuture<'a, Result<()>> {
+        async move {
+            self.account_write("DELETE FROM coati_root WHERE base = ?", vec![base.into()])
+                .await
+                .map(drop)
+        }
+        .boxed()
+    }
+}
