@@ -9,6 +9,7 @@ pub mod message;
 pub mod payload;
 pub mod peer;
 pub mod pending;
+pub mod realm;
 pub mod role;
 pub mod router;
 pub mod session;
@@ -21,5 +22,6 @@ pub use id::{PublicationId, RegistrationId, RequestId, SessionId, SubscriptionId
 pub use message::Message;
 pub use payload::{Payload, payload_decodes};
 pub use peer::{CloseReason, Event, Invocation, Join, Peer, Registration, Subscription};
+pub use realm::LocalRealm;
 pub use transport::Link;
 pub use uri::{MatchPolicy, Uri};

@@ -1,80 +1,49 @@
 //! The peer that nodes use: calls, publications, registrations and subscriptions over one link.
+//!
+//! A short shell around the pure [`Session`](crate::wamp::session::Session). It never waits for room in a queue: calls
+//! wait for credit in their own future, everything else goes to an outbox that a task empties as the link takes it, in
+//! order. One pump reads the link; it hands events to their handlers before it reads on, and starts a task for each
+//! invocation.
 
-use std::rc::Rc;
+mod credit;
+mod inner;
 
-use futures::future::LocalBoxFuture;
+use std::{
+    rc::{Rc, Weak},
+    time::Duration,
+};
+
+use futures::{
+    channel::oneshot,
+    future::{Either, LocalBoxFuture, select},
+};
 
 use crate::{
     error::{Error, ErrorKind, Result},
     platform::PlatformRef,
     wamp::{
         codec::CodecId,
-        id::SessionId,
-        message::{
-            CallOptions, Coati, EventDetails, InvocationDetails, PublishOptions, RegisterOptions, SubscribeOptions,
-        },
+        id::{PublicationId, RegistrationId, RequestId, SubscriptionId},
+        message::{CallOptions, EventDetails, InvocationDetails, PublishOptions, RegisterOptions, SubscribeOptions},
         payload::Payload,
+        session::{Answer, Input, Output, Request, Session},
         transport::Link,
-        uri::Uri,
+        uri::{Uri, close},
     },
 };
 
-/// How to join a realm.
-#[derive(Clone, Debug)]
-pub struct Join {
-    /// The realm.
-    pub realm: Uri,
-    /// Name and version of this software.
-    pub agent: Option<String>,
-    /// Coati's part of HELLO.
-    pub coati: Option<Coati>,
-    /// Who to be; the router decides.
-    pub authid: Option<String>,
-    /// In which role; the router decides.
-    pub authrole: Option<String>,
-    /// Ways to authenticate, best first.
-    pub authmethods: Vec<String>,
-    /// The secret for the way `ticket`.
-    pub ticket: Option<String>,
-}
+pub use crate::wamp::session::{CloseReason, Join, SessionDetails};
 
-impl Join {
-    /// Joins as whoever the transport says.
-    #[must_use]
-    pub fn new(realm: Uri) -> Self {
-        Self {
-            realm,
-            agent: None,
-            coati: None,
-            authid: None,
-            authrole: None,
-            authmethods: Vec::new(),
-            ticket: None,
-        }
-    }
-}
+use inner::{Inner, Waiting};
 
-/// Who the router says that this peer is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionDetails {
-    /// The session.
-    pub session: SessionId,
-    /// The realm joined.
-    pub realm: Uri,
-    /// The user.
-    pub authid: String,
-    /// The role.
-    pub authrole: String,
-}
+/// How many calls of a peer may be in flight.
+pub const CALL_CREDIT: usize = 64;
 
-/// Why a session is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CloseReason {
-    /// A close or error URI.
-    pub uri: Uri,
-    /// A sentence for people.
-    pub message: Option<String>,
-}
+/// How many messages may wait for the link before publications are refused.
+pub const OUTBOX_LIMIT: usize = 16_384;
+
+/// How long leaving waits for the router's GOODBYE.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A call that arrived.
 #[derive(Clone, Debug)]
@@ -98,118 +67,405 @@ pub struct Event {
     pub details: EventDetails,
 }
 
-/// Answers calls.
+/// Answers calls. The future runs as a task of its own and is dropped when the caller gives up.
 pub type CallHandler = Rc<dyn Fn(Invocation) -> LocalBoxFuture<'static, Result<Payload>>>;
 
 /// Takes events.
 pub type EventHandler = Rc<dyn Fn(Event)>;
 
-/// One end of a WAMP session. Cheap to clone, for one thread.
+/// Takes the results of a call that come before the last one.
+pub type ProgressHandler = Rc<dyn Fn(Payload)>;
+
+/// One end of a WAMP session. Cheap to clone, for one thread. When the last clone is gone the session ends.
 #[derive(Clone)]
 pub struct Peer {
-    details: Rc<SessionDetails>,
-    codec: CodecId,
+    inner: Rc<Inner>,
+    _last: Rc<LeaveOnDrop>,
+}
+
+struct LeaveOnDrop(Rc<Inner>);
+
+impl Drop for LeaveOnDrop {
+    fn drop(&mut self) {
+        self.0.handle(Input::Leave {
+            reason: Uri::unchecked(close::CLOSE_REALM),
+        });
+        // Nobody is left who could wait for the router's GOODBYE.
+        self.0.end(&CloseReason {
+            uri: Uri::unchecked(close::CLOSE_REALM),
+            message: None,
+        });
+    }
 }
 
 /// A procedure that this peer offers; dropping it takes it back.
-pub struct Registration(());
+pub struct Registration {
+    inner: Weak<Inner>,
+    id: RegistrationId,
+}
 
 /// A topic that this peer listens to; dropping it ends that.
-pub struct Subscription(());
-
-fn unfinished<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Disconnected, "This part is not connected yet."))
+pub struct Subscription {
+    inner: Weak<Inner>,
+    id: SubscriptionId,
+    key: u64,
 }
 
 impl Peer {
-    /// Opens a session over `link`. The pump runs on the platform until the link is gone.
+    /// Opens a session over `link`. The pump runs on the platform until the link is gone. There is no time limit: wrap
+    /// this future in one.
     ///
     /// # Errors
     /// The router's refusal, or [`ErrorKind::Disconnected`].
-    #[expect(clippy::unused_async, reason = "skeleton")]
-    pub async fn join(_platform: PlatformRef, _link: Link, _join: Join) -> Result<Self> {
-        unfinished()
+    pub async fn join(platform: PlatformRef, link: Link, join: Join) -> Result<Self> {
+        let Link {
+            codec,
+            outgoing,
+            mut incoming,
+        } = link;
+        let mut session = Session::default();
+        let mut outputs = session.handle(Input::Join(join));
+        let details = 'joining: loop {
+            for output in outputs {
+                match output {
+                    // What is sent before WELCOME has reserved room; a closed link shows when reading.
+                    Output::Send(message) => drop(outgoing.try_send(message)),
+                    Output::Joined(details) => break 'joining details,
+                    Output::Closed(reason) => {
+                        outgoing.close();
+                        return Err(reason.to_error());
+                    }
+                    Output::Answered { .. }
+                    | Output::Progress { .. }
+                    | Output::Event(_)
+                    | Output::Invocation(_)
+                    | Output::Interrupt(_)
+                    | Output::SubscriptionRevoked(_)
+                    | Output::RegistrationRevoked(_) => {}
+                }
+            }
+            let input = match incoming.receive().await {
+                Ok(message) => Input::Message(message),
+                Err(error) => Input::LinkLost(error),
+            };
+            outputs = session.handle(input);
+        };
+        let inner = Inner::new(Rc::clone(&platform), codec, outgoing, session, details);
+        let pump = Rc::clone(&inner);
+        platform.spawn_local(Box::pin(async move {
+            let mut closed = Box::pin(pump.closed());
+            while !pump.is_closed() {
+                match select(incoming.receive(), &mut closed).await {
+                    Either::Left((Ok(message), _)) => pump.handle(Input::Message(message)),
+                    Either::Left((Err(error), _)) => pump.handle(Input::LinkLost(error)),
+                    Either::Right(_) => return,
+                }
+            }
+        }));
+        Ok(Self {
+            _last: Rc::new(LeaveOnDrop(Rc::clone(&inner))),
+            inner,
+        })
     }
 
     /// Who this peer is.
     #[must_use]
     pub fn session(&self) -> &SessionDetails {
-        &self.details
+        &self.inner.details
     }
 
     /// The codec to encode arguments in.
     #[must_use]
-    pub const fn codec(&self) -> CodecId {
-        self.codec
+    pub fn codec(&self) -> CodecId {
+        self.inner.codec
     }
 
-    /// Calls a procedure. Dropping the future gives the call up. At most 64 calls are in flight; others wait here.
+    /// Calls a procedure. Dropping the future gives the call up. At most [`CALL_CREDIT`] calls are in flight; others
+    /// wait here, in order.
     ///
     /// # Errors
     /// What the callee or the router answers.
-    #[expect(clippy::unused_async, reason = "skeleton")]
-    pub async fn call(&self, _procedure: &Uri, _payload: Payload, _options: CallOptions) -> Result<Payload> {
-        unfinished()
+    pub async fn call(&self, procedure: &Uri, payload: Payload, options: CallOptions) -> Result<Payload> {
+        self.call_to(procedure, payload, options, None).await
+    }
+
+    /// Calls a procedure that may bring several results: all but the last go to `progress`.
+    ///
+    /// # Errors
+    /// What the callee or the router answers.
+    pub async fn call_progressive(
+        &self,
+        procedure: &Uri,
+        payload: Payload,
+        options: CallOptions,
+        progress: ProgressHandler,
+    ) -> Result<Payload> {
+        let options = CallOptions {
+            receive_progress: true,
+            ..options
+        };
+        self.call_to(procedure, payload, options, Some(progress)).await
+    }
+
+    async fn call_to(
+        &self,
+        procedure: &Uri,
+        payload: Payload,
+        options: CallOptions,
+        progress: Option<ProgressHandler>,
+    ) -> Result<Payload> {
+        let inner = &self.inner;
+        let permit = inner.credit.acquire().await.ok_or_else(|| inner.closed_error())?;
+        let (sender, answer) = oneshot::channel();
+        let waiting = Waiting::Call {
+            answer: sender,
+            progress,
+            _permit: permit,
+        };
+        let request = inner.ask(
+            Request::Call {
+                procedure: procedure.clone(),
+                payload,
+                options,
+            },
+            waiting,
+        )?;
+        let mut given_up = CancelOnDrop {
+            inner,
+            request: Some(request),
+        };
+        let answer = answer.await;
+        given_up.request = None;
+        answer.unwrap_or_else(|_| Err(inner.closed_error()))
     }
 
     /// Publishes without acknowledgement; never waits.
     ///
     /// # Errors
     /// [`ErrorKind::Disconnected`], or [`ErrorKind::Busy`] when too much waits for the link.
-    pub fn publish(&self, _topic: &Uri, _payload: Payload, _options: PublishOptions) -> Result<()> {
-        unfinished()
+    pub fn publish(&self, topic: &Uri, payload: Payload, options: PublishOptions) -> Result<()> {
+        if self.inner.outbox_len() >= OUTBOX_LIMIT {
+            return Err(Error::new(
+                ErrorKind::Busy,
+                "Too many messages wait for the connection.",
+            ));
+        }
+        let options = PublishOptions {
+            acknowledge: false,
+            ..options
+        };
+        self.inner.tell(Request::Publish {
+            topic: topic.clone(),
+            payload,
+            options,
+        })
+    }
+
+    /// Publishes and waits for the router's word that it may be published.
+    ///
+    /// # Errors
+    /// What the router answers.
+    pub async fn publish_acknowledged(
+        &self,
+        topic: &Uri,
+        payload: Payload,
+        options: PublishOptions,
+    ) -> Result<PublicationId> {
+        let options = PublishOptions {
+            acknowledge: true,
+            ..options
+        };
+        match self
+            .inner
+            .request(Request::Publish {
+                topic: topic.clone(),
+                payload,
+                options,
+            })
+            .await?
+        {
+            Answer::Published(publication) => Ok(publication),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Offers a procedure.
     ///
     /// # Errors
     /// What the router answers.
-    #[expect(clippy::unused_async, reason = "skeleton")]
-    pub async fn register(&self, _: &Uri, _: RegisterOptions, _handler: CallHandler) -> Result<Registration> {
-        unfinished()
+    pub async fn register(
+        &self,
+        procedure: &Uri,
+        options: RegisterOptions,
+        handler: CallHandler,
+    ) -> Result<Registration> {
+        let (sender, answer) = oneshot::channel();
+        let waiting = Waiting::Register {
+            answer: sender,
+            procedure: procedure.clone(),
+            handler,
+        };
+        self.inner.ask(
+            Request::Register {
+                procedure: procedure.clone(),
+                options,
+            },
+            waiting,
+        )?;
+        answer.await.unwrap_or_else(|_| Err(self.inner.closed_error()))
     }
 
     /// Listens to a topic. Events reach the handler in the order of the wire, before anything else is read.
     ///
     /// # Errors
     /// What the router answers.
-    #[expect(clippy::unused_async, reason = "skeleton")]
-    pub async fn subscribe(&self, _: &Uri, _: SubscribeOptions, _handler: EventHandler) -> Result<Subscription> {
-        unfinished()
+    pub async fn subscribe(
+        &self,
+        topic: &Uri,
+        options: SubscribeOptions,
+        handler: EventHandler,
+    ) -> Result<Subscription> {
+        let (sender, answer) = oneshot::channel();
+        let waiting = Waiting::Subscribe {
+            answer: sender,
+            topic: topic.clone(),
+            policy: options.policy,
+            handler,
+        };
+        self.inner.ask(
+            Request::Subscribe {
+                topic: topic.clone(),
+                options,
+            },
+            waiting,
+        )?;
+        answer.await.unwrap_or_else(|_| Err(self.inner.closed_error()))
     }
 
-    /// Ends the session by GOODBYE.
-    #[expect(clippy::unused_async, reason = "skeleton")]
-    pub async fn leave(&self, _reason: &str) {}
+    /// Ends the session by GOODBYE and waits for the router's, for two seconds at most.
+    pub async fn leave(&self, reason: &str) {
+        self.inner.handle(Input::Leave {
+            reason: Uri::unchecked(reason),
+        });
+        let patience = self.inner.platform.sleep(LEAVE_PATIENCE);
+        if let Either::Right(_) = select(Box::pin(self.closed()), patience).await {
+            self.inner.end(&CloseReason {
+                uri: Uri::unchecked(reason),
+                message: None,
+            });
+        }
+    }
 
-    /// Completes when the session is over.
-    #[expect(clippy::unused_async, reason = "skeleton")]
+    /// Completes when the session is over, at once if it is already.
     pub async fn closed(&self) -> CloseReason {
-        CloseReason {
-            uri: Uri::unchecked(crate::wamp::uri::close::NORMAL),
-            message: None,
+        self.inner.closed().await
+    }
+
+    /// Why the session is over, if it is.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.inner.close_reason()
+    }
+}
+
+fn unexpected(answer: &Answer) -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        format!("The router gave an unexpected answer: {answer:?}."),
+    )
+}
+
+/// Gives a call up when its future is dropped before the answer.
+struct CancelOnDrop<'a> {
+    inner: &'a Rc<Inner>,
+    request: Option<RequestId>,
+}
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(request) = self.request {
+            self.inner.give_up(request);
         }
     }
 }
 
 impl Registration {
+    fn new(inner: &Rc<Inner>, id: RegistrationId) -> Self {
+        Self {
+            inner: Rc::downgrade(inner),
+            id,
+        }
+    }
+
+    /// The router's id for it.
+    #[must_use]
+    pub const fn id(&self) -> RegistrationId {
+        self.id
+    }
+
     /// Takes the procedure back and waits for the router's answer.
     ///
     /// # Errors
     /// What the router answers.
-    #[expect(clippy::unused_async, reason = "skeleton")]
-    pub async fn unregister(self) -> Result<()> {
-        unfinished()
+    pub async fn unregister(mut self) -> Result<()> {
+        let Some(inner) = std::mem::take(&mut self.inner).upgrade() else {
+            return Ok(());
+        };
+        inner.forget_registration(self.id);
+        inner
+            .request(Request::Unregister { registration: self.id })
+            .await
+            .map(|_| ())
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.upgrade() {
+            if inner.forget_registration(self.id) {
+                // Nobody waits for the answer; without a session there is nothing to take back.
+                let _ = inner.ask(Request::Unregister { registration: self.id }, Waiting::Nobody);
+            }
+        }
     }
 }
 
 impl Subscription {
-    /// Stops listening and waits for the router's answer.
+    fn new(inner: &Rc<Inner>, id: SubscriptionId, key: u64) -> Self {
+        Self {
+            inner: Rc::downgrade(inner),
+            id,
+            key,
+        }
+    }
+
+    /// The router's id for it.
+    #[must_use]
+    pub const fn id(&self) -> SubscriptionId {
+        self.id
+    }
+
+    /// Stops listening and, if nobody else of this peer listens to the topic, waits for the router's answer.
     ///
     /// # Errors
     /// What the router answers.
-    #[expect(clippy::unused_async, reason = "skeleton")]
-    pub async fn unsubscribe(self) -> Result<()> {
-        unfinished()
+    pub async fn unsubscribe(mut self) -> Result<()> {
+        let Some(inner) = std::mem::take(&mut self.inner).upgrade() else {
+            return Ok(());
+        };
+        if inner.forget_subscriber(self.id, self.key) {
+            inner.request(Request::Unsubscribe { subscription: self.id }).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.upgrade() {
+            if inner.forget_subscriber(self.id, self.key) {
+                let _ = inner.ask(Request::Unsubscribe { subscription: self.id }, Waiting::Nobody);
+            }
+        }
     }
 }

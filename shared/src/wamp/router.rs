@@ -12,9 +12,15 @@
 
 mod authorizer;
 mod broker;
+mod calls;
 mod dealer;
 mod outgoing;
+mod pattern;
+mod requests;
 mod session;
+
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -25,11 +31,12 @@ use crate::wamp::{
     codec::CodecId,
     id::{IdGenerator, SessionId},
     message::Message,
-    uri::{Syntax, Uri},
+    uri::{Syntax, Uri, close},
 };
 use broker::Broker;
+use calls::Calls;
 use dealer::Dealer;
-use session::Connection;
+use session::{Connection, State};
 
 pub use session::SessionInfo;
 
@@ -256,6 +263,7 @@ pub struct Router {
     bases: BTreeMap<Uri, SessionId>,
     broker: Broker,
     dealer: Dealer,
+    calls: Calls,
 }
 
 impl Router {
@@ -273,11 +281,112 @@ impl Router {
             bases: BTreeMap::new(),
             broker: Broker::default(),
             dealer: Dealer::default(),
+            calls: Calls::default(),
         }
     }
 
-    /// Takes what happened and says what to do.
-    pub fn handle(&mut self, _input: Input) -> Vec<Output> {
-        Vec::new()
+    /// Takes what happened and says what to do. Inputs about connections and sessions that are gone do nothing.
+    pub fn handle(&mut self, input: Input) -> Vec<Output> {
+        let mut out = Vec::new();
+        match input {
+            Input::Attach {
+                connection,
+                codec,
+                principal,
+            } => self.attach(connection, codec, principal),
+            Input::Message { connection, message } => self.message(connection, message, &mut out),
+            Input::Malformed { connection, reason } => self.violation(connection, reason, &mut out),
+            Input::Detach { connection } => self.detach(connection, &mut out),
+            Input::Kill {
+                session,
+                reason,
+                message,
+            } => self.kill(session, reason, message, &mut out),
+            Input::BindBase { session, base } => self.bind_base(session, base, &mut out),
+            Input::Grant { session, topic } => {
+                if let Some(joined) = self.joined_mut(session) {
+                    joined.info.grants.insert(topic);
+                }
+            }
+            Input::Revoke { session, topic } => self.revoke(session, &topic, &mut out),
+            Input::Undelivered { connection, message } => {
+                if let Some(session) = self.session_at(connection) {
+                    self.calls.undelivered(session, message);
+                }
+            }
+            Input::Room {
+                connection,
+                invocations,
+            } => {
+                if let Some(session) = self.session_at(connection) {
+                    self.calls.room(session, invocations, &mut out);
+                }
+            }
+            Input::Tick { now } => {
+                self.now = self.now.max(now);
+                self.calls.expire(self.now, &mut out);
+            }
+            Input::Shutdown => {
+                let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+                for session in sessions {
+                    self.kill(session, Uri::unchecked(close::SYSTEM_SHUTDOWN), None, &mut out);
+                }
+            }
+        }
+        out
+    }
+
+    /// When the next call is over its time limit, on the clock of [`Input::Tick`]. The limits of new calls count from
+    /// the last tick, so a shell ticks at least as often as it wants limits to be exact.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.calls.next_deadline()
+    }
+
+    /// The realm.
+    #[must_use]
+    pub const fn realm(&self) -> &Uri {
+        &self.realm
+    }
+
+    /// A session, if it is open.
+    #[must_use]
+    pub fn session(&self, session: SessionId) -> Option<&SessionInfo> {
+        self.joined(session).map(|joined| &joined.info)
+    }
+
+    /// The session at a connection, if one is open.
+    #[must_use]
+    pub fn session_at(&self, connection: ConnectionId) -> Option<SessionId> {
+        match self.connections.get(&connection)?.state {
+            State::Joined(ref joined) => Some(joined.info.session),
+            State::Attached | State::Closing => None,
+        }
+    }
+
+    /// Whether invocations for this connection are held until there is [`Input::Room`].
+    #[must_use]
+    pub fn is_stalled(&self, connection: ConnectionId) -> bool {
+        self.session_at(connection)
+            .is_some_and(|session| self.calls.is_stalled(session))
+    }
+
+    /// The session that holds a base.
+    #[must_use]
+    pub fn session_of_base(&self, base: &str) -> Option<SessionId> {
+        self.bases.get(base).copied()
+    }
+
+    /// What is in the router now.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            connections: self.connections.len(),
+            sessions: self.sessions.len(),
+            subscriptions: self.broker.len(),
+            registrations: self.dealer.len(),
+            calls: self.calls.len(),
+            held: self.calls.held(),
+        }
     }
 }

@@ -1,3 +1,202 @@
-//! stub
-#[derive(Default)]
-pub(super) struct Broker;
+//! Who listens to what, and who gets an event.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::wamp::{
+    codec::CodecId,
+    id::{PublicationId, SessionId, SubscriptionId},
+    message::{Event, EventDetails, Message, Publish, PublishOptions},
+    payload::Payload,
+    uri::{MatchPolicy, Uri},
+};
+
+use super::{Class, ConnectionId, Outgoing, Output, pattern::Patterns};
+
+/// What the broker needs to know of a session.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) session: SessionId,
+    pub(super) connection: ConnectionId,
+    pub(super) codec: CodecId,
+    pub(super) authid: String,
+    pub(super) authrole: String,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    uri: Uri,
+    policy: MatchPolicy,
+    subscribers: BTreeMap<SessionId, Arc<Member>>,
+}
+
+/// The subscriptions of a realm.
+#[derive(Debug, Default)]
+pub(super) struct Broker {
+    last_id: u64,
+    index: Patterns<SubscriptionId>,
+    subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    by_session: BTreeMap<SessionId, BTreeSet<SubscriptionId>>,
+}
+
+impl Broker {
+    pub(super) fn len(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// How many subscriptions a session has.
+    pub(super) fn count(&self, session: SessionId) -> usize {
+        self.by_session.get(&session).map_or(0, BTreeSet::len)
+    }
+
+    /// The session's subscription to this topic or pattern.
+    pub(super) fn find(&self, session: SessionId, policy: MatchPolicy, topic: &Uri) -> Option<SubscriptionId> {
+        let id = self.index.get(policy, topic)?;
+        self.by_session
+            .get(&session)
+            .is_some_and(|own| own.contains(&id))
+            .then_some(id)
+    }
+
+    /// Adds a subscriber. Everybody who subscribes to the same gets the same id.
+    pub(super) fn subscribe(&mut self, member: &Arc<Member>, policy: MatchPolicy, topic: Uri) -> SubscriptionId {
+        let id = self.index.get(policy, &topic).unwrap_or_else(|| {
+            self.last_id += 1;
+            let id = SubscriptionId::wrapped(self.last_id);
+            self.index.insert(policy, topic.clone(), id);
+            id
+        });
+        self.subscriptions
+            .entry(id)
+            .or_insert_with(|| Subscription {
+                uri: topic,
+                policy,
+                subscribers: BTreeMap::new(),
+            })
+            .subscribers
+            .insert(member.session, Arc::clone(member));
+        self.by_session.entry(member.session).or_default().insert(id);
+        id
+    }
+
+    /// Ends a session's subscription and says how it matched; none if the session does not have it.
+    pub(super) fn unsubscribe(&mut self, session: SessionId, id: SubscriptionId) -> Option<MatchPolicy> {
+        let own = self.by_session.get_mut(&session)?;
+        if !own.remove(&id) {
+            return None;
+        }
+        if own.is_empty() {
+            self.by_session.remove(&session);
+        }
+        let subscription = self.subscriptions.get_mut(&id)?;
+        let policy = subscription.policy;
+        subscription.subscribers.remove(&session);
+        if subscription.subscribers.is_empty() {
+            if let Some(subscription) = self.subscriptions.remove(&id) {
+                self.index.remove(policy, &subscription.uri);
+            }
+        }
+        Some(policy)
+    }
+
+    /// Ends all subscriptions of a session.
+    pub(super) fn leave(&mut self, session: SessionId) {
+        for id in self.by_session.get(&session).cloned().unwrap_or_default() {
+            self.unsubscribe(session, id);
+        }
+    }
+
+    /// Sends the event to whoever may have it: one EVENT per subscription and codec, one publication id.
+    pub(super) fn publish(
+        &self,
+        publisher: &Member,
+        publish: &Publish,
+        publication: PublicationId,
+        out: &mut Vec<Output>,
+    ) {
+        let filter = Filter {
+            publisher,
+            options: &publish.options,
+        };
+        let mut payloads: BTreeMap<CodecId, Option<Payload>> = BTreeMap::new();
+        for id in self.index.matches(publish.topic.as_str()) {
+            let Some(subscription) = self.subscriptions.get(&id) else {
+                continue;
+            };
+            let mut messages: BTreeMap<CodecId, Arc<Outgoing>> = BTreeMap::new();
+            for member in subscription
+                .subscribers
+                .values()
+                .filter(|member| filter.lets_through(member))
+            {
+                if let Some(message) = messages.get(&member.codec) {
+                    let (connection, message) = (member.connection, Arc::clone(message));
+                    out.push(Output::Send {
+                        connection,
+                        message,
+                        class: Class::Event,
+                    });
+                    continue;
+                }
+                let payload = payloads
+                    .entry(member.codec)
+                    .or_insert_with(|| publish.payload.transcode(member.codec).ok());
+                // Cannot happen for arguments that a codec accepted; nobody else should suffer if it does.
+                let Some(payload) = payload.clone() else { continue };
+                let details = filter.details(subscription.policy, &publish.topic);
+                let event = Message::Event(Event {
+                    subscription: id,
+                    publication,
+                    details,
+                    payload,
+                });
+                let message = Arc::new(Outgoing::new(event));
+                messages.insert(member.codec, Arc::clone(&message));
+                out.push(Output::Send {
+                    connection: member.connection,
+                    message,
+                    class: Class::Event,
+                });
+            }
+        }
+    }
+}
+
+/// The publisher's wishes about receivers.
+struct Filter<'a> {
+    publisher: &'a Member,
+    options: &'a PublishOptions,
+}
+
+impl Filter<'_> {
+    /// In every given `eligible` list, where an empty one lets nobody through, and in no `exclude` list.
+    fn lets_through(&self, member: &Member) -> bool {
+        fn has<T: PartialEq<U>, U: ?Sized>(list: Option<&Vec<T>>, wanted: &U, absent: bool) -> bool {
+            list.map_or(absent, |list| list.iter().any(|item| item == wanted))
+        }
+        let options = self.options;
+        let is_publisher = member.session == self.publisher.session;
+        !(is_publisher && options.exclude_me.unwrap_or(true))
+            && !has(options.exclude.as_ref(), &member.session, false)
+            && !has(options.exclude_authid.as_ref(), member.authid.as_str(), false)
+            && !has(options.exclude_authrole.as_ref(), member.authrole.as_str(), false)
+            && has(options.eligible.as_ref(), &member.session, true)
+            && has(options.eligible_authid.as_ref(), member.authid.as_str(), true)
+            && has(options.eligible_authrole.as_ref(), member.authrole.as_str(), true)
+    }
+
+    fn details(&self, policy: MatchPolicy, topic: &Uri) -> EventDetails {
+        let disclosed = self.options.disclose_me.then_some(self.publisher);
+        EventDetails {
+            publisher: disclosed.map(|publisher| publisher.session),
+            publisher_authid: disclosed.map(|publisher| publisher.authid.clone()),
+            publisher_authrole: disclosed.map(|publisher| publisher.authrole.clone()),
+            topic: (policy != MatchPolicy::Exact).then(|| topic.clone()),
+            trace: self.options.trace.clone(),
+            passthru: self.options.passthru.clone(),
+            ..EventDetails::default()
+        }
+    }
+}

@@ -1,10 +1,16 @@
 //! The life of a connection in the router: attached, joined, left.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use crate::wamp::{codec::CodecId, id::SessionId, role::Roles, uri::Uri};
+use crate::wamp::{
+    codec::CodecId,
+    id::SessionId,
+    message::{Hello, Message, Unsubscribed, UnsubscribedDetails, Welcome, WelcomeDetails},
+    role::{Roles, feature},
+    uri::{MatchPolicy, Uri, close, error},
+};
 
-use super::{Limits, Principal};
+use super::{Class, ConnectionId, Limits, Outgoing, Output, Principal, Router, broker::Member, calls::CalleeFeatures};
 
 /// A session as authorizers see it.
 #[derive(Clone, Debug)]
@@ -20,12 +26,14 @@ pub struct SessionInfo {
 }
 
 /// A connection and, once it has joined, its session.
+#[derive(Debug)]
 pub(super) struct Connection {
     pub(super) codec: CodecId,
     pub(super) principal: Principal,
     pub(super) state: State,
 }
 
+#[derive(Debug)]
 pub(super) enum State {
     /// Waits for HELLO.
     Attached,
@@ -36,10 +44,243 @@ pub(super) enum State {
 }
 
 /// What the router knows of a session.
+#[derive(Debug)]
 pub(super) struct Joined {
     pub(super) info: SessionInfo,
-    pub(super) roles: Roles,
+    pub(super) member: Arc<Member>,
+    pub(super) revokes: bool,
     pub(super) limits: Limits,
     /// Patterns among its subscriptions and registrations.
     pub(super) patterns: usize,
+}
+
+impl Router {
+    pub(super) fn attach(&mut self, connection: ConnectionId, codec: CodecId, principal: Principal) {
+        self.connections.insert(
+            connection,
+            Connection {
+                codec,
+                principal,
+                state: State::Attached,
+            },
+        );
+    }
+
+    pub(super) fn joined(&self, session: SessionId) -> Option<&Joined> {
+        match &self.connections.get(self.sessions.get(&session)?)?.state {
+            State::Joined(joined) => Some(joined),
+            State::Attached | State::Closing => None,
+        }
+    }
+
+    pub(super) fn joined_mut(&mut self, session: SessionId) -> Option<&mut Joined> {
+        match &mut self.connections.get_mut(self.sessions.get(&session)?)?.state {
+            State::Joined(joined) => Some(joined),
+            State::Attached | State::Closing => None,
+        }
+    }
+
+    /// A message from a connection that has no session yet.
+    pub(super) fn first_message(&mut self, connection: ConnectionId, message: Message, out: &mut Vec<Output>) {
+        match message {
+            Message::Hello(hello) => self.open(connection, *hello, out),
+            Message::Abort(_) => self.close(connection, close::NORMAL, out),
+            // An answer to our own GOODBYE that crossed with the peer's.
+            Message::Goodbye(_) => {}
+            other => self.violation(connection, format!("{} before a session", other.name()), out),
+        }
+    }
+
+    fn open(&mut self, id: ConnectionId, hello: Hello, out: &mut Vec<Output>) {
+        if hello.realm != self.realm {
+            let text = format!("There is no realm '{}' here.", hello.realm);
+            return self.abort(id, error::NO_SUCH_REALM, text, out);
+        }
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let principal = connection.principal.clone();
+        if let (Some(expected), Some(coati), false) = (&self.config.contracts, &hello.details.coati, principal.internal)
+        {
+            if coati.contracts != *expected {
+                let text = "This client was built against other contracts than the server's.".to_owned();
+                return self.abort(id, error::CLIENT_OUTDATED, text, out);
+            }
+        }
+        let session = loop {
+            let drawn = SessionId::wrapped(self.ids.next_id());
+            if !self.sessions.contains_key(&drawn) {
+                break drawn;
+            }
+        };
+        let limits = match self.config.limits.get(&principal.authrole) {
+            Some(limits) => *limits,
+            None if principal.internal => Limits::COMPONENT,
+            None => Limits::BROWSER,
+        };
+        let member = Arc::new(Member {
+            session,
+            connection: id,
+            codec: connection.codec,
+            authid: principal.authid.clone(),
+            authrole: principal.authrole.clone(),
+        });
+        let roles = &hello.details.roles;
+        let features = CalleeFeatures {
+            cancels: roles.has("callee", feature::CALL_CANCELING),
+            progresses: roles.has("callee", feature::PROGRESSIVE_CALL_RESULTS),
+            times_out: roles.has("callee", feature::CALL_TIMEOUT),
+        };
+        let welcome = Welcome {
+            session,
+            details: welcome(&self.realm, &principal),
+        };
+        self.calls.join(Arc::clone(&member), features, limits.calls);
+        connection.state = State::Joined(Box::new(Joined {
+            info: SessionInfo {
+                session,
+                principal,
+                base: None,
+                grants: BTreeSet::new(),
+            },
+            member,
+            revokes: roles.has("subscriber", feature::SUBSCRIPTION_REVOCATION),
+            limits,
+            patterns: 0,
+        }));
+        self.sessions.insert(session, id);
+        control(id, Message::Welcome(Box::new(welcome)), out);
+    }
+
+    /// Takes a session out of the realm: subscriptions, registrations, calls, base.
+    fn leave(&mut self, session: SessionId, out: &mut Vec<Output>) {
+        let base = self.joined(session).and_then(|joined| joined.info.base.clone());
+        if let Some(base) = base.filter(|base| self.bases.get(base) == Some(&session)) {
+            self.bases.remove(&base);
+        }
+        self.sessions.remove(&session);
+        self.broker.leave(session);
+        self.dealer.leave(session);
+        self.calls.leave(session, out);
+    }
+
+    pub(super) fn goodbye(&mut self, connection: ConnectionId, session: SessionId, out: &mut Vec<Output>) {
+        self.leave(session, out);
+        // The connection may open another session.
+        if let Some(connection) = self.connections.get_mut(&connection) {
+            connection.state = State::Attached;
+        }
+        control(connection, Message::goodbye(close::GOODBYE_AND_OUT, None), out);
+    }
+
+    /// The peer gave its session up; ABORT is never answered.
+    pub(super) fn aborted(&mut self, connection: ConnectionId, session: SessionId, out: &mut Vec<Output>) {
+        self.leave(session, out);
+        self.close(connection, close::NORMAL, out);
+    }
+
+    pub(super) fn detach(&mut self, connection: ConnectionId, out: &mut Vec<Output>) {
+        if let Some(session) = self.session_at(connection) {
+            self.leave(session, out);
+        }
+        self.connections.remove(&connection);
+    }
+
+    pub(super) fn kill(&mut self, session: SessionId, reason: Uri, text: Option<String>, out: &mut Vec<Output>) {
+        let Some(connection) = self.sessions.get(&session).copied() else {
+            return;
+        };
+        self.leave(session, out);
+        control(connection, Message::goodbye(reason.as_str(), text), out);
+        self.close(connection, reason.as_str(), out);
+    }
+
+    pub(super) fn violation(&mut self, connection: ConnectionId, text: String, out: &mut Vec<Output>) {
+        let closing = self
+            .connections
+            .get(&connection)
+            .is_none_or(|known| matches!(known.state, State::Closing));
+        if !closing {
+            self.abort(connection, error::PROTOCOL_VIOLATION, text, out);
+        }
+    }
+
+    fn abort(&mut self, connection: ConnectionId, reason: &str, text: String, out: &mut Vec<Output>) {
+        if let Some(session) = self.session_at(connection) {
+            self.leave(session, out);
+        }
+        control(connection, Message::abort(reason, text), out);
+        self.close(connection, reason, out);
+    }
+
+    fn close(&mut self, id: ConnectionId, reason: &str, out: &mut Vec<Output>) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.state = State::Closing;
+            out.push(Output::Close {
+                connection: id,
+                reason: Uri::unchecked(reason),
+            });
+        }
+    }
+
+    /// One live client generation per session root: the older one leaves before the newer one can register.
+    pub(super) fn bind_base(&mut self, session: SessionId, base: Uri, out: &mut Vec<Output>) {
+        if self.joined(session).is_none() {
+            return;
+        }
+        let older = self.bases.get(&base).copied().filter(|holder| *holder != session);
+        if let Some(older) = older {
+            let text = "Another client has taken over this session.".to_owned();
+            self.kill(older, Uri::unchecked(close::REPLACED), Some(text), out);
+        }
+        self.bases.insert(base.clone(), session);
+        let former = self
+            .joined_mut(session)
+            .and_then(|joined| joined.info.base.replace(base.clone()));
+        if let Some(former) = former.filter(|former| *former != base) {
+            self.bases.remove(&former);
+        }
+    }
+
+    pub(super) fn revoke(&mut self, session: SessionId, topic: &Uri, out: &mut Vec<Output>) {
+        let found = self.broker.find(session, MatchPolicy::Exact, topic);
+        let Some(joined) = self.joined_mut(session) else { return };
+        joined.info.grants.remove(topic);
+        let (connection, revokes) = (joined.member.connection, joined.revokes);
+        let Some(subscription) = found else { return };
+        self.broker.unsubscribe(session, subscription);
+        if revokes {
+            let reason = Some(Uri::unchecked(error::NOT_AUTHORIZED));
+            let details = Some(UnsubscribedDetails {
+                subscription: Some(subscription),
+                reason,
+            });
+            control(
+                connection,
+                Message::Unsubscribed(Unsubscribed { request: None, details }),
+                out,
+            );
+        }
+    }
+}
+
+fn welcome(realm: &Uri, principal: &Principal) -> WelcomeDetails {
+    WelcomeDetails {
+        roles: Roles::router(),
+        agent: Some(concat!("coati-", env!("CARGO_PKG_VERSION")).to_owned()),
+        realm: Some(realm.clone()),
+        authid: Some(principal.authid.clone()),
+        authrole: Some(principal.authrole.clone()),
+        authmethod: Some(principal.authmethod.clone()),
+        authprovider: Some(principal.authprovider.clone()),
+        authextra: None,
+    }
+}
+
+fn control(connection: ConnectionId, message: Message, out: &mut Vec<Output>) {
+    out.push(Output::Send {
+        connection,
+        message: Arc::new(Outgoing::new(message)),
+        class: Class::Control,
+    });
 }

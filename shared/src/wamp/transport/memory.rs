@@ -46,6 +46,26 @@ impl LaneSender {
         self.messages.try_send(message).map_err(|_| SendError::Closed)
     }
 
+    /// Takes a message beyond the capacity. For messages that a policy of the sender's bounds.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if the other side is gone.
+    pub fn send_beyond(&self, message: Message) -> Result<(), SendError> {
+        self.messages.try_send(message).map_err(|_| SendError::Closed)
+    }
+
+    /// How many messages wait to be taken.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether no message waits to be taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
     /// How many messages may be sent now before it is full.
     #[must_use]
     pub fn free(&self) -> usize {

@@ -1,0 +1,464 @@
+//! The calls in flight: from CALL over INVOCATION to the one RESULT or ERROR that each call gets.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::wamp::{
+    id::{MAX_ID, RequestId, SessionId},
+    message::{
+        Call, CallResult, Cancel, CancelMode, CancelOptions, ErrorDetails, ErrorMessage, Interrupt, Invocation,
+        InvocationDetails, Message, ResultDetails, Yield, code,
+    },
+    payload::Payload,
+    uri::{MatchPolicy, Uri, error},
+};
+
+use super::{Class, Outgoing, Output, broker::Member, dealer::Target};
+
+/// A session as caller and callee.
+#[derive(Debug)]
+struct Party {
+    member: Arc<Member>,
+    /// Announced `call_canceling` as callee.
+    cancels: bool,
+    /// Announced `progressive_call_results` as callee, and `call_canceling`, without which it does not count.
+    progresses: bool,
+    /// Announced `call_timeout` as callee.
+    times_out: bool,
+    most_calls: usize,
+    /// Its calls in flight.
+    calls: usize,
+    /// The last invocation's number.
+    invocations: u64,
+    /// Invocations that found no room, in order.
+    held: VecDeque<Arc<Outgoing>>,
+    /// Since one found no room, and until there is some for all.
+    stalled: bool,
+}
+
+/// A session, and a request of its own or sent to it.
+type Key = (SessionId, RequestId);
+
+#[derive(Debug)]
+struct InFlight {
+    caller: Key,
+    receive_progress: bool,
+    /// CANCEL with mode kill was passed on; the callee's answer is awaited.
+    interrupted: bool,
+    timeout: Option<Duration>,
+    deadline: Option<Duration>,
+}
+
+/// Why a call cannot be made.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The request id is in use: the caller broke the protocol.
+    Duplicate,
+    /// Answered by an ERROR.
+    Answer(&'static str, String),
+}
+
+/// The calls of a realm.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    parties: BTreeMap<SessionId, Party>,
+    /// By callee and invocation.
+    invocations: BTreeMap<Key, InFlight>,
+    /// From caller and call to callee and invocation.
+    calls: BTreeMap<Key, Key>,
+    /// Deadlines of calls, by caller and call.
+    deadlines: BTreeSet<(Duration, Key)>,
+}
+
+/// All keys of one session.
+const fn all_of(session: SessionId) -> std::ops::RangeInclusive<Key> {
+    (session, RequestId::wrapped(1))..=(session, RequestId::wrapped(MAX_ID))
+}
+
+/// What a callee announced.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CalleeFeatures {
+    pub(super) cancels: bool,
+    pub(super) progresses: bool,
+    pub(super) times_out: bool,
+}
+
+impl Calls {
+    pub(super) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.parties.values().map(|party| party.held.len()).sum()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    pub(super) fn join(&mut self, member: Arc<Member>, features: CalleeFeatures, most_calls: usize) {
+        let party = Party {
+            cancels: features.cancels,
+            progresses: features.progresses && features.cancels,
+            times_out: features.times_out,
+            most_calls,
+            calls: 0,
+            invocations: 0,
+            held: VecDeque::new(),
+            stalled: false,
+            member,
+        };
+        self.parties.insert(party.member.session, party);
+    }
+
+    /// Whether the session may make one more call.
+    pub(super) fn check(&self, caller: SessionId, request: RequestId) -> Result<(), Refused> {
+        if self.calls.contains_key(&(caller, request)) {
+            return Err(Refused::Duplicate);
+        }
+        match self.parties.get(&caller) {
+            Some(party) if party.calls >= party.most_calls => {
+                let text = format!("{} calls are in flight already.", party.calls);
+                Err(Refused::Answer(error::BUSY, text))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Passes a call on to the callee that the dealer chose. [`Calls::check`] came before.
+    pub(super) fn call(
+        &mut self,
+        caller: &Member,
+        call: Call,
+        target: Target,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Refused> {
+        let Some(callee) = self.parties.get_mut(&target.callee) else {
+            return Err(Refused::Answer(
+                error::NO_SUCH_PROCEDURE,
+                "The callee is gone.".to_owned(),
+            ));
+        };
+        let payload = call
+            .payload
+            .transcode(callee.member.codec)
+            .map_err(|error| Refused::Answer(error::INVALID_ARGUMENT, error.message))?;
+        callee.invocations += 1;
+        let request = RequestId::wrapped(callee.invocations);
+        let limit = call.options.timeout.filter(|milliseconds| *milliseconds > 0);
+        let forwarded = target.forward_timeout && callee.times_out;
+        let receive_progress = call.options.receive_progress && callee.progresses;
+        let details = InvocationDetails {
+            caller: Some(caller.session),
+            caller_authid: Some(caller.authid.clone()),
+            caller_authrole: Some(caller.authrole.clone()),
+            procedure: (target.policy != MatchPolicy::Exact).then_some(call.procedure),
+            receive_progress,
+            progress: false,
+            timeout: limit.filter(|_| forwarded),
+            trace: call.options.trace,
+            passthru: call.options.passthru,
+        };
+        let invocation = Invocation {
+            request,
+            registration: target.registration,
+            details,
+            payload,
+        };
+        let message = Arc::new(Outgoing::new(Message::Invocation(invocation)));
+        if callee.stalled {
+            callee.held.push_back(message);
+        } else {
+            out.push(Output::Send {
+                connection: callee.member.connection,
+                message,
+                class: Class::Invocation,
+            });
+        }
+
+        let caller = (caller.session, call.request);
+        let timeout = limit.filter(|_| !forwarded).map(Duration::from_millis);
+        let deadline = timeout.map(|timeout| now.saturating_add(timeout));
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, caller));
+        }
+        self.calls.insert(caller, (target.callee, request));
+        let in_flight = InFlight {
+            caller,
+            receive_progress,
+            interrupted: false,
+            timeout,
+            deadline,
+        };
+        self.invocations.insert((target.callee, request), in_flight);
+        if let Some(party) = self.parties.get_mut(&caller.0) {
+            party.calls += 1;
+        }
+        Ok(())
+    }
+
+    /// Passes a result on. False if the callee was never sent such an invocation.
+    pub(super) fn answer(&mut self, callee: SessionId, message: Yield, now: Duration, out: &mut Vec<Output>) -> bool {
+        let key = (callee, message.request);
+        let Some(in_flight) = self.invocations.get_mut(&key) else {
+            return self.was_sent(key);
+        };
+        let caller = in_flight.caller;
+        if message.options.progress {
+            if in_flight.receive_progress && !in_flight.interrupted {
+                // The time limit of a progressive call is between its results.
+                if let (Some(timeout), Some(deadline)) = (in_flight.timeout, in_flight.deadline.as_mut()) {
+                    self.deadlines.remove(&(*deadline, caller));
+                    *deadline = now.saturating_add(timeout);
+                    self.deadlines.insert((*deadline, caller));
+                }
+                self.result(caller, message, out);
+            }
+            return true;
+        }
+        self.forget(key);
+        self.result(caller, message, out);
+        true
+    }
+
+    fn result(&self, caller: Key, message: Yield, out: &mut Vec<Output>) {
+        let Some(party) = self.parties.get(&caller.0) else {
+            return;
+        };
+        match message.payload.transcode(party.member.codec) {
+            Ok(payload) => {
+                let details = ResultDetails {
+                    progress: message.options.progress,
+                    passthru: message.options.passthru,
+                };
+                let result = CallResult {
+                    request: caller.1,
+                    details,
+                    payload,
+                };
+                reply(&party.member, Message::Result(result), out);
+            }
+            Err(error) => self.fail(caller, error::INVALID_ARGUMENT, &error.message, out),
+        }
+    }
+
+    /// Passes an error on. False if the callee was never sent such an invocation.
+    pub(super) fn error(&mut self, callee: SessionId, message: ErrorMessage, out: &mut Vec<Output>) -> bool {
+        let key = (callee, message.request);
+        let Some(in_flight) = self.forget(key) else {
+            return self.was_sent(key);
+        };
+        let caller = in_flight.caller;
+        let Some(party) = self.parties.get(&caller.0) else {
+            return true;
+        };
+        match message.payload.transcode(party.member.codec) {
+            Ok(payload) => {
+                let error = ErrorMessage {
+                    request_type: code::CALL,
+                    request: caller.1,
+                    payload,
+                    ..message
+                };
+                reply(&party.member, Message::Error(error), out);
+            }
+            Err(error) => self.fail(caller, error::INVALID_ARGUMENT, &error.message, out),
+        }
+        true
+    }
+
+    /// Gives a call up. Calls that are not in flight any more are none of our business.
+    pub(super) fn cancel(&mut self, caller: SessionId, cancel: &Cancel, out: &mut Vec<Output>) {
+        let Some(callee) = self.calls.get(&(caller, cancel.request)).copied() else {
+            return;
+        };
+        let mode = cancel.options.mode.unwrap_or_default();
+        if mode == CancelMode::Kill && self.wait_for_kill(callee, cancel.options.reason.as_ref(), out) {
+            return;
+        }
+        let reason = cancel.options.reason.clone();
+        self.end(callee, mode != CancelMode::Skip, reason, out);
+        self.fail((caller, cancel.request), error::CANCELED, "The call was given up.", out);
+    }
+
+    /// Interrupts a callee whose answer is then awaited. False if the callee cannot be interrupted.
+    fn wait_for_kill(&mut self, callee: Key, reason: Option<&Uri>, out: &mut Vec<Output>) -> bool {
+        let Some(party) = self.parties.get(&callee.0) else {
+            return false;
+        };
+        if !party.cancels || is_held(party, callee.1) {
+            return false;
+        }
+        if let Some(in_flight) = self.invocations.get_mut(&callee) {
+            if !std::mem::replace(&mut in_flight.interrupted, true) {
+                interrupt(party, callee.1, CancelMode::Kill, reason.cloned(), out);
+            }
+        }
+        true
+    }
+
+    /// Ends calls whose time is over.
+    pub(super) fn expire(&mut self, now: Duration, out: &mut Vec<Output>) {
+        while let Some((deadline, caller)) = self.deadlines.first().copied() {
+            if deadline > now {
+                return;
+            }
+            self.deadlines.remove(&(deadline, caller));
+            if let Some(callee) = self.calls.get(&caller).copied() {
+                self.end(callee, true, Some(Uri::unchecked(error::TIMEOUT)), out);
+                self.fail(caller, error::TIMEOUT, "The call took too long.", out);
+            }
+        }
+    }
+
+    /// Takes back an invocation that found no room.
+    pub(super) fn undelivered(&mut self, callee: SessionId, message: Arc<Outgoing>) {
+        let Message::Invocation(invocation) = message.message() else {
+            return;
+        };
+        let Some(party) = self.parties.get_mut(&callee) else {
+            return;
+        };
+        party.stalled = true;
+        if self.invocations.contains_key(&(callee, invocation.request)) {
+            let place = party
+                .held
+                .partition_point(|held| number_of(held) < Some(invocation.request));
+            party.held.insert(place, message);
+        }
+    }
+
+    /// Whether invocations of a callee are held.
+    pub(super) fn is_stalled(&self, callee: SessionId) -> bool {
+        self.parties.get(&callee).is_some_and(|party| party.stalled)
+    }
+
+    /// Sends what was held, as far as there is room.
+    pub(super) fn room(&mut self, callee: SessionId, count: usize, out: &mut Vec<Output>) {
+        let Some(party) = self.parties.get_mut(&callee) else {
+            return;
+        };
+        for message in party.held.drain(..count.min(party.held.len())) {
+            out.push(Output::Send {
+                connection: party.member.connection,
+                message,
+                class: Class::Invocation,
+            });
+        }
+        party.stalled = !party.held.is_empty();
+    }
+
+    /// A session is gone: its callees are interrupted, its callers get `canceled`.
+    pub(super) fn leave(&mut self, session: SessionId, out: &mut Vec<Output>) {
+        let own: Vec<Key> = self.calls.range(all_of(session)).map(|(_, callee)| *callee).collect();
+        for callee in own {
+            self.end(callee, callee.0 != session, None, out);
+        }
+        let served: Vec<(Key, Key)> = self
+            .invocations
+            .range(all_of(session))
+            .map(|(key, in_flight)| (*key, in_flight.caller))
+            .collect();
+        for (key, caller) in served {
+            self.forget(key);
+            self.fail(caller, error::CANCELED, "The callee left.", out);
+        }
+        self.parties.remove(&session);
+    }
+
+    /// Forgets an invocation and tells the callee, if it has got it and understands.
+    fn end(&mut self, callee: Key, tell: bool, reason: Option<Uri>, out: &mut Vec<Output>) {
+        self.forget(callee);
+        let Some(party) = self.parties.get_mut(&callee.0) else {
+            return;
+        };
+        let before = party.held.len();
+        party.held.retain(|held| number_of(held) != Some(callee.1));
+        if tell && party.cancels && party.held.len() == before {
+            interrupt(party, callee.1, CancelMode::KillNoWait, reason, out);
+        }
+    }
+
+    fn forget(&mut self, key: Key) -> Option<InFlight> {
+        let in_flight = self.invocations.remove(&key)?;
+        self.calls.remove(&in_flight.caller);
+        if let Some(deadline) = in_flight.deadline {
+            self.deadlines.remove(&(deadline, in_flight.caller));
+        }
+        if let Some(party) = self.parties.get_mut(&in_flight.caller.0) {
+            party.calls -= 1;
+        }
+        Some(in_flight)
+    }
+
+    /// Whether the callee was ever sent this invocation: answers may cross with interrupts.
+    fn was_sent(&self, (callee, request): Key) -> bool {
+        self.parties
+            .get(&callee)
+            .is_some_and(|party| request.get() <= party.invocations)
+    }
+
+    fn fail(&self, caller: Key, error: &str, text: &str, out: &mut Vec<Output>) {
+        if let Some(party) = self.parties.get(&caller.0) {
+            reply(
+                &party.member,
+                refusal(&party.member, code::CALL, caller.1, error, text),
+                out,
+            );
+        }
+    }
+}
+
+fn number_of(message: &Outgoing) -> Option<RequestId> {
+    if let Message::Invocation(invocation) = message.message() {
+        Some(invocation.request)
+    } else {
+        None
+    }
+}
+
+fn is_held(party: &Party, request: RequestId) -> bool {
+    party.held.iter().any(|held| number_of(held) == Some(request))
+}
+
+fn interrupt(party: &Party, request: RequestId, mode: CancelMode, reason: Option<Uri>, out: &mut Vec<Output>) {
+    let message = Message::Interrupt(Interrupt {
+        request,
+        options: CancelOptions {
+            mode: Some(mode),
+            reason,
+        },
+    });
+    let message = Arc::new(Outgoing::new(message));
+    out.push(Output::Send {
+        connection: party.member.connection,
+        message,
+        class: Class::Control,
+    });
+}
+
+pub(super) fn reply(member: &Member, message: Message, out: &mut Vec<Output>) {
+    let message = Arc::new(Outgoing::new(message));
+    out.push(Output::Send {
+        connection: member.connection,
+        message,
+        class: Class::Reply,
+    });
+}
+
+/// An ERROR of the router's own, with a sentence as its argument.
+pub(super) fn refusal(member: &Member, request_type: u64, request: RequestId, error: &str, text: &str) -> Message {
+    let payload = Payload::encode(member.codec, &(text,)).unwrap_or_else(|_| Payload::empty(member.codec));
+    let (details, error) = (ErrorDetails::default(), Uri::unchecked(error));
+    Message::Error(ErrorMessage {
+        request_type,
+        request,
+        details,
+        error,
+        payload,
+    })
+}

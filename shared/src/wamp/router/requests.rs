@@ -1,0 +1,305 @@
+//! What joined sessions ask for: each request is checked, authorized, and answered or passed on.
+
+use std::sync::Arc;
+
+use crate::wamp::{
+    id::{PublicationId, RequestId},
+    message::{
+        Call, Message, Publish, Published, Register, Registered, Subscribe, Subscribed, Unregister, Unregistered,
+        Unsubscribe, Unsubscribed, code,
+    },
+    uri::{MatchPolicy, Uri, error},
+};
+
+use super::{
+    Action, ConnectionId, Decision, Output, Router,
+    broker::Member,
+    calls::{Refused, refusal, reply},
+    session::{Joined, State},
+};
+
+/// Why a request is refused: error URI and a sentence.
+type Refusal = (&'static str, String);
+
+impl Router {
+    /// A message from any connection.
+    pub(super) fn message(&mut self, connection: ConnectionId, message: Message, out: &mut Vec<Output>) {
+        let member = match self.connections.get(&connection).map(|known| &known.state) {
+            Some(State::Joined(joined)) => Arc::clone(&joined.member),
+            Some(State::Attached) => return self.first_message(connection, message, out),
+            Some(State::Closing) | None => return,
+        };
+        match message {
+            Message::Publish(publish) => self.publish(&member, &publish, out),
+            Message::Subscribe(subscribe) => self.subscribe(&member, subscribe, out),
+            Message::Unsubscribe(unsubscribe) => self.unsubscribe(&member, &unsubscribe, out),
+            Message::Call(call) => self.call(&member, call, out),
+            Message::Cancel(cancel) => self.calls.cancel(member.session, &cancel, out),
+            Message::Register(register) => self.register(&member, register, out),
+            Message::Unregister(unregister) => self.unregister(&member, &unregister, out),
+            Message::Yield(message) => {
+                let request = message.request;
+                if !self.calls.answer(member.session, message, self.now, out) {
+                    self.violation(
+                        connection,
+                        format!("YIELD for invocation {request}, which never was"),
+                        out,
+                    );
+                }
+            }
+            Message::Error(message) if message.request_type == code::INVOCATION => {
+                let request = message.request;
+                if !self.calls.error(member.session, message, out) {
+                    self.violation(
+                        connection,
+                        format!("ERROR for invocation {request}, which never was"),
+                        out,
+                    );
+                }
+            }
+            Message::Error(message) => {
+                let text = format!("ERROR for a request of type {}", message.request_type);
+                self.violation(connection, text, out);
+            }
+            Message::Goodbye(_) => self.goodbye(connection, member.session, out),
+            Message::Abort(_) => self.aborted(connection, member.session, out),
+            Message::EventReceived(_) => {}
+            Message::Hello(_)
+            | Message::Welcome(_)
+            | Message::Challenge(_)
+            | Message::Authenticate(_)
+            | Message::Published(_)
+            | Message::Subscribed(_)
+            | Message::Unsubscribed(_)
+            | Message::Event(_)
+            | Message::Result(_)
+            | Message::Registered(_)
+            | Message::Unregistered(_)
+            | Message::Invocation(_)
+            | Message::Interrupt(_) => {
+                self.violation(
+                    connection,
+                    format!("{} from a client with a session", message.name()),
+                    out,
+                );
+            }
+        }
+    }
+
+    /// Whether the session may do this with the name: syntax first, then what is reserved, then the authorizer.
+    fn permit(&self, member: &Member, action: Action, uri: &Uri, policy: MatchPolicy) -> Result<&Joined, Refusal> {
+        if !uri.is_valid(self.config.syntax, policy) {
+            return Err((error::INVALID_URI, format!("'{uri}' is not a valid URI.")));
+        }
+        let joined = self
+            .joined(member.session)
+            .ok_or((error::CANCELED, "The session is over.".to_owned()))?;
+        if uri.is_within("wamp") && action != Action::Subscribe {
+            return Err(match action {
+                Action::Call => (error::NO_SUCH_PROCEDURE, format!("There is no procedure '{uri}'.")),
+                Action::Register | Action::Publish | Action::Subscribe => {
+                    (error::INVALID_URI, "Names below 'wamp.' are reserved.".to_owned())
+                }
+            });
+        }
+        match self.config.authorizer.authorize(&joined.info, action, uri, policy) {
+            Decision::Allow => Ok(joined),
+            Decision::Deny => Err((error::NOT_AUTHORIZED, format!("You may not use '{uri}' like this."))),
+        }
+    }
+
+    fn publish(&mut self, member: &Member, publish: &Publish, out: &mut Vec<Output>) {
+        if let Err(refusal) = self.permit(member, Action::Publish, &publish.topic, MatchPolicy::Exact) {
+            // Without acknowledgement there is no answer, not even this one.
+            if publish.options.acknowledge {
+                refuse(member, code::PUBLISH, publish.request, &refusal, out);
+            }
+            return;
+        }
+        let publication = PublicationId::wrapped(self.ids.next_id());
+        self.broker.publish(member, publish, publication, out);
+        if publish.options.acknowledge {
+            reply(
+                member,
+                Message::Published(Published {
+                    request: publish.request,
+                    publication,
+                }),
+                out,
+            );
+        }
+    }
+
+    fn subscribe(&mut self, member: &Arc<Member>, subscribe: Subscribe, out: &mut Vec<Output>) {
+        let Subscribe {
+            request,
+            options,
+            topic,
+        } = subscribe;
+        let policy = options.policy;
+        let permitted = self
+            .permit(member, Action::Subscribe, &topic, policy)
+            .and_then(|joined| {
+                let held = self.broker.find(member.session, policy, &topic);
+                let count = self.broker.count(member.session);
+                if held.is_none() {
+                    within_limits(joined, policy, count, joined.limits.subscriptions)?;
+                }
+                Ok(held)
+            });
+        match permitted {
+            Ok(held) => {
+                let subscription = held.unwrap_or_else(|| {
+                    self.count_pattern(member, policy, true);
+                    self.broker.subscribe(member, policy, topic)
+                });
+                reply(member, Message::Subscribed(Subscribed { request, subscription }), out);
+            }
+            Err(refusal) => refuse(member, code::SUBSCRIBE, request, &refusal, out),
+        }
+    }
+
+    fn unsubscribe(&mut self, member: &Member, unsubscribe: &Unsubscribe, out: &mut Vec<Output>) {
+        let request = unsubscribe.request;
+        match self.broker.unsubscribe(member.session, unsubscribe.subscription) {
+            Some(policy) => {
+                self.count_pattern(member, policy, false);
+                let answer = Unsubscribed {
+                    request: Some(request),
+                    details: None,
+                };
+                reply(member, Message::Unsubscribed(answer), out);
+            }
+            None => {
+                let text = format!("You have no subscription {}.", unsubscribe.subscription);
+                refuse(
+                    member,
+                    code::UNSUBSCRIBE,
+                    request,
+                    &(error::NO_SUCH_SUBSCRIPTION, text),
+                    out,
+                );
+            }
+        }
+    }
+
+    fn register(&mut self, member: &Member, register: Register, out: &mut Vec<Output>) {
+        let Register {
+            request,
+            options,
+            procedure,
+        } = register;
+        let permitted = self
+            .permit(member, Action::Register, &procedure, options.policy)
+            .and_then(|joined| {
+                let count = self.dealer.count(member.session);
+                within_limits(joined, options.policy, count, joined.limits.registrations)
+            });
+        let registered = permitted.and_then(|()| {
+            let before = self.dealer.count(member.session);
+            let text = format!("'{procedure}' is registered already.");
+            let id = self.dealer.register(member.session, &options, procedure);
+            let id = id.ok_or((error::PROCEDURE_ALREADY_EXISTS, text))?;
+            Ok((id, self.dealer.count(member.session) > before))
+        });
+        match registered {
+            Ok((registration, is_new)) => {
+                if is_new {
+                    self.count_pattern(member, options.policy, true);
+                }
+                reply(member, Message::Registered(Registered { request, registration }), out);
+            }
+            Err(refusal) => refuse(member, code::REGISTER, request, &refusal, out),
+        }
+    }
+
+    fn unregister(&mut self, member: &Member, unregister: &Unregister, out: &mut Vec<Output>) {
+        let request = unregister.request;
+        match self.dealer.unregister(member.session, unregister.registration) {
+            Some(policy) => {
+                self.count_pattern(member, policy, false);
+                let answer = Unregistered {
+                    request: Some(request),
+                    details: None,
+                };
+                reply(member, Message::Unregistered(answer), out);
+            }
+            None => {
+                let text = format!("You have no registration {}.", unregister.registration);
+                refuse(
+                    member,
+                    code::UNREGISTER,
+                    request,
+                    &(error::NO_SUCH_REGISTRATION, text),
+                    out,
+                );
+            }
+        }
+    }
+
+    fn call(&mut self, member: &Member, call: Call, out: &mut Vec<Output>) {
+        let request = call.request;
+        if let Err(refused) = self.try_call(member, call, out) {
+            match refused {
+                Refused::Duplicate => {
+                    self.violation(member.connection, format!("CALL {request} is in flight already"), out);
+                }
+                Refused::Answer(error, text) => refuse(member, code::CALL, request, &(error, text), out),
+            }
+        }
+    }
+
+    fn try_call(&mut self, member: &Member, call: Call, out: &mut Vec<Output>) -> Result<(), Refused> {
+        self.calls.check(member.session, call.request)?;
+        self.permit(member, Action::Call, &call.procedure, MatchPolicy::Exact)
+            .map_err(|(error, text)| Refused::Answer(error, text))?;
+        if call.options.progress {
+            let text = "Progressive invocations are not supported.".to_owned();
+            return Err(Refused::Answer(error::FEATURE_NOT_SUPPORTED, text));
+        }
+        let target = self
+            .dealer
+            .route(call.procedure.as_str(), &mut self.ids)
+            .ok_or_else(|| {
+                Refused::Answer(
+                    error::NO_SUCH_PROCEDURE,
+                    format!("There is no procedure '{}'.", call.procedure),
+                )
+            })?;
+        self.calls.call(member, call, target, self.now, out)
+    }
+
+    fn count_pattern(&mut self, member: &Member, policy: MatchPolicy, added: bool) {
+        if policy == MatchPolicy::Exact {
+            return;
+        }
+        if let Some(joined) = self.joined_mut(member.session) {
+            joined.patterns = if added {
+                joined.patterns + 1
+            } else {
+                joined.patterns.saturating_sub(1)
+            };
+        }
+    }
+}
+
+fn within_limits(joined: &Joined, policy: MatchPolicy, count: usize, most: usize) -> Result<(), Refusal> {
+    if count >= most {
+        return Err((error::BUSY, format!("{most} is the most that one session may have.")));
+    }
+    if policy != MatchPolicy::Exact && joined.patterns >= joined.limits.patterns {
+        return Err((
+            error::BUSY,
+            format!("{} patterns are the most for one session.", joined.limits.patterns),
+        ));
+    }
+    Ok(())
+}
+
+fn refuse(member: &Member, request_type: u64, request: RequestId, refused: &Refusal, out: &mut Vec<Output>) {
+    reply(
+        member,
+        refusal(member, request_type, request, refused.0, &refused.1),
+        out,
+    );
+}

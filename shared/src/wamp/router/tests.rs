@@ -1,0 +1,1 @@
+//! The router as its shell sees it.
