@@ -1,7 +1,7 @@
 # What a developer types; each line is one script, so that all of it also works without make.
 .DEFAULT_GOAL := help
 parts := $(addprefix setup-,target bindgen leptos node npm chromium postgres sqlite)
-.PHONY: help run dev check test e2e test-wasm bench release sizes setup-all $(parts)
+.PHONY: help run dev check test e2e test-wasm bench release release-check sizes setup-all $(parts)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,8 @@ bench: ## criterion benchmarks
 	@scripts/bench.sh
 release: ## target/release/safety: one file with client, styles and migrations inside
 	@scripts/release.sh
+release-check: ## the release serves exactly what was built
+	@scripts/release-check.sh
 sizes: ## sizes and idle memory of the release
 	@scripts/sizes.sh
 setup-all: ## install everything that make test and make dev need
