@@ -1,6 +1,11 @@
-//! The test kit: trees of nodes on this thread, and a realm in memory behind the router that servers run.
+//! The test kit: trees of nodes on this thread, and a realm in memory behind the very router that servers run.
+
+mod placement;
+mod realm;
 
 pub use coati_macros::test;
+pub use placement::Placement;
+pub use realm::Realm;
 
 use crate::node::NodeContext;
 pub use crate::platform::{default_platform, run_local as run};
@@ -11,10 +16,10 @@ pub fn local_context() -> NodeContext {
     NodeContext::root(default_platform(), None)
 }
 
-/// Lets everything that is ready run: spawned tasks, events in memory links.
+/// Lets everything that is ready run: spawned tasks, events on memory links. Does not wait for timers.
 pub async fn settle() {
     // Each turn lets every ready task run once; a message through the in-memory router takes a handful of them.
-    for _ in 0..64 {
+    for _ in 0..100 {
         yield_now().await;
     }
 }

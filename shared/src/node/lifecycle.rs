@@ -211,8 +211,9 @@ async fn unbind_steps(node: Rc<dyn Node>) -> Result<()> {
     core.epoch.set(core.epoch.get() + 1);
     core.phase.set(Phase::Unbound);
     core.unbinding.borrow_mut().take();
+    // Not awaited: unbinding must end even if the router never answers.
     if let Some(context) = &context {
-        drop(context.member().reconcile().await);
+        context.member().withdraw();
     }
     result
 }

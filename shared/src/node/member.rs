@@ -229,7 +229,7 @@ impl Member {
         if entries.is_empty() {
             topics.remove(topic);
             drop(topics);
-            self.reconcile_soon();
+            self.withdraw();
         }
     }
 
@@ -379,45 +379,46 @@ impl Member {
             .collect()
     }
 
-    pub(crate) fn reconcile_soon(&self) {
-        if let Some(member) = self.this.upgrade() {
+    /// As [`Member::reconcile`] for one who cannot wait: what must go is gone when this returns, what is missing (such
+    /// as a root that another one had covered) follows.
+    pub(crate) fn withdraw(&self) {
+        let missing = self.prune();
+        if let (false, Some(member)) = (missing.is_empty(), self.this.upgrade()) {
             let task = async move { drop(member.reconcile().await) };
             self.platform.spawn_local(task.boxed_local());
         }
     }
 
-    /// Brings registrations and subscriptions in line with what is bound: all in one go, pipelined.
-    pub(crate) async fn reconcile(&self) -> Refusals {
-        let _gate = self.gate.lock().await;
-        let generation = self.generation.get();
-        let wanted = self.wanted();
-        let Some(peer) = self.peer() else {
-            let old = std::mem::take(&mut *self.wires.borrow_mut());
-            drop(old);
-            return Refusals::default();
+    /// Withdraws what is not wanted any more, at once and without waiting; answers what is missing.
+    fn prune(&self) -> Vec<WireKey> {
+        let wanted = if self.peer.borrow().is_some() {
+            self.wanted()
+        } else {
+            BTreeSet::new()
         };
         let (missing, superfluous) = {
             let mut wires = self.wires.borrow_mut();
-            let mut superfluous = BTreeMap::new();
-            if wires.generation != generation {
-                superfluous = std::mem::take(&mut wires.made);
-                wires.generation = generation;
-            }
-            let gone: Vec<WireKey> = wires
-                .made
-                .keys()
-                .filter(|key| !wanted.contains(*key))
-                .cloned()
-                .collect();
-            for key in gone {
-                if let Some(wire) = wires.made.remove(&key) {
-                    superfluous.insert(key, wire);
-                }
-            }
+            let old = std::mem::replace(&mut wires.generation, self.generation.get());
+            let made = std::mem::take(&mut wires.made);
+            let is_new = old == wires.generation;
+            let (kept, superfluous): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                made.into_iter().partition(|(key, _)| is_new && wanted.contains(key));
+            wires.made = kept;
             let missing: Vec<WireKey> = wanted.into_iter().filter(|key| !wires.made.contains_key(key)).collect();
             (missing, superfluous)
         };
+        // Outside of the borrow: dropping sends messages.
         drop(superfluous);
+        missing
+    }
+
+    /// Brings registrations and subscriptions in line with what is bound: all in one go, pipelined.
+    pub(crate) async fn reconcile(&self) -> Refusals {
+        let _gate = self.gate.lock().await;
+        let missing = self.prune();
+        let generation = self.generation.get();
+        let mut refusals = Refusals::default();
+        let Some(peer) = self.peer() else { return refusals };
         let made = join_all(missing.into_iter().map(|key| {
             let peer = peer.clone();
             async move {
@@ -426,13 +427,13 @@ impl Member {
             }
         }))
         .await;
-        let mut refusals = Refusals::default();
-        let mut wires = self.wires.borrow_mut();
         for (key, wire) in made {
             match wire {
-                Ok(wire) => {
-                    wires.made.insert(key, wire);
+                Ok(wire) if generation == self.generation.get() => {
+                    self.wires.borrow_mut().made.insert(key, wire);
                 }
+                // There is another peer by now, and whoever set it waits behind the gate to do this again.
+                Ok(_) => {}
                 // The link is gone: all of this happens again with the next peer.
                 Err(error) if error.kind == ErrorKind::Disconnected => {}
                 Err(error) => {
@@ -440,6 +441,8 @@ impl Member {
                 }
             }
         }
+        // What was wanted may have gone meanwhile.
+        self.prune();
         refusals
     }
 

@@ -1,0 +1,328 @@
+//! Nodes across sessions: few registrations, identity, late joining and coming back, errors that survive the way.
+
+use std::{cell::RefCell, rc::Rc};
+
+use coati_shared::{
+    prelude::*,
+    testing::{self, Placement, Realm},
+    wamp::codec::CodecId,
+};
+
+#[contract]
+trait Desk {
+    async fn add(&self, left: i64, right: i64) -> Result<i64>;
+    async fn who(&self, #[caller] caller: Caller) -> Result<(Option<String>, Option<String>, Option<u64>)>;
+    async fn refuse(&self) -> Result<()>;
+    async fn panic(&self) -> Result<()>;
+    async fn never(&self) -> Result<()>;
+    async fn trace(&self, #[caller] caller: Caller, deeper: bool) -> Result<Vec<String>>;
+}
+
+#[node(Desk)]
+struct DeskNode {
+    #[signal]
+    rang: Signal<u32>,
+    dropped: Rc<RefCell<u32>>,
+}
+
+struct Counted(Rc<RefCell<u32>>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        *self.0.borrow_mut() += 1;
+    }
+}
+
+impl Desk for DeskNode {
+    async fn add(&self, left: i64, right: i64) -> Result<i64> {
+        Ok(left + right)
+    }
+
+    async fn who(&self, caller: Caller) -> Result<(Option<String>, Option<String>, Option<u64>)> {
+        assert_eq!(Caller::current().as_ref(), Some(&caller));
+        Ok((
+            caller.authid,
+            caller.authrole,
+            caller.session.map(|session| session.get()),
+        ))
+    }
+
+    async fn refuse(&self) -> Result<()> {
+        Err(Error::application("test.error.closed", "The desk is closed.").with_detail("opens", "at nine"))
+    }
+
+    async fn panic(&self) -> Result<()> {
+        panic!("as the test wants it");
+    }
+
+    async fn never(&self) -> Result<()> {
+        let _counted = Counted(self.dropped.clone());
+        std::future::pending().await
+    }
+
+    async fn trace(&self, caller: Caller, deeper: bool) -> Result<Vec<String>> {
+        let mut traces = Vec::from_iter(caller.trace);
+        if deeper {
+            traces.extend(self.remote::<dyn Desk>("test.desk")?.trace(false).await?);
+        }
+        Ok(traces)
+    }
+}
+
+#[contract]
+trait Other {
+    async fn add(&self, left: String) -> Result<String>;
+}
+
+#[node]
+struct Visitor {
+    heard: Value<Vec<u32>>,
+}
+
+#[handlers]
+impl Visitor {
+    #[handler(DeskNode::rang, at = "test.desk")]
+    fn hear(&self, count: u32) {
+        self.heard.update(|all| all.push(count));
+    }
+}
+
+async fn pair(at: &Placement) -> Result<(Rc<DeskNode>, Rc<Visitor>)> {
+    let (desk, visitor) = (DeskNode::new(Rc::default()), Visitor::new());
+    desk.node_bind("test.desk", &at.far).await?;
+    visitor.node_bind("test.visitor", &at.near).await?;
+    Ok((desk, visitor))
+}
+
+#[testing::test]
+async fn errors_panics_and_contracts_are_the_same_wherever_the_callee_is(at: Placement) -> Result<()> {
+    let (desk, visitor) = pair(&at).await?;
+    let remote = visitor.remote::<dyn Desk>("test.desk")?;
+    assert_eq!(remote.add(i64::MAX - 1, 1).await?, i64::MAX);
+    let refused = remote.refuse().await.unwrap_err();
+    let expected = Error::application("test.error.closed", "The desk is closed.").with_detail("opens", "at nine");
+    assert_eq!(refused, expected, "the error is the same value");
+    let panicked = remote.panic().await.unwrap_err();
+    assert_eq!(
+        (panicked.kind, panicked.incident.is_some()),
+        (ErrorKind::Internal, true)
+    );
+    assert_eq!(remote.add(1, 2).await?, 3, "a panic costs its call, not the tree");
+    let wrong = visitor
+        .remote::<dyn Other>("test.desk")?
+        .add("x".into())
+        .await
+        .unwrap_err();
+    assert_eq!(wrong.kind, ErrorKind::WrongContract);
+    let shape = visitor
+        .remote_dyn("test.desk")?
+        .call::<i64>("add", ("one", 2))
+        .await
+        .unwrap_err();
+    assert_eq!(shape.kind, ErrorKind::InvalidArgument);
+    assert_eq!(visitor.remote_dyn("test.desk")?.call::<i64>("add", (1, 2)).await?, 3);
+    let unknown = visitor
+        .remote_dyn("test.desk")?
+        .call::<i64>("subtract", (1, 2))
+        .await
+        .unwrap_err();
+    assert_eq!(unknown.kind, ErrorKind::NoSuchProcedure);
+    let traces = remote.trace(true).await?;
+    assert_eq!(
+        (traces.len(), &traces[0]),
+        (2, &traces[1]),
+        "one trace from the first call to the last"
+    );
+    drop(desk);
+    Ok(())
+}
+
+#[testing::test]
+async fn a_call_that_is_given_up_ends_at_the_callee(at: Placement) -> Result<()> {
+    let (desk, visitor) = pair(&at).await?;
+    let remote = visitor.remote::<dyn Desk>("test.desk")?;
+    let soon = remote.clone().with_timeout(Some(std::time::Duration::from_millis(30)));
+    let late = soon.never().await.unwrap_err();
+    assert_eq!(late.kind, ErrorKind::Timeout);
+    testing::settle().await;
+    assert_eq!(*desk.dropped.borrow(), 1, "a time-out drops the work");
+    let call = remote.never();
+    let unbind = async {
+        testing::settle().await;
+        desk.node_unbind().await
+    };
+    let (cancelled, unbound) = futures::join!(call, unbind);
+    unbound?;
+    assert_eq!(cancelled.unwrap_err().kind, ErrorKind::Canceled);
+    assert_eq!(*desk.dropped.borrow(), 2, "so does unbind");
+    Ok(())
+}
+
+#[testing::test]
+async fn a_joined_tree_calls_itself_without_the_router_and_hears_a_signal_once() -> Result<()> {
+    let realm = Realm::new();
+    let context = realm.context("node").await?;
+    let at = Placement {
+        near: context.clone(),
+        far: context,
+        is_together: true,
+        realm: realm.clone(),
+    };
+    let (desk, visitor) = pair(&at).await?;
+    assert_eq!(visitor.remote::<dyn Desk>("test.desk")?.add(1, 2).await?, 3);
+    desk.rang.notify(1).await?;
+    testing::settle().await;
+    assert_eq!(visitor.heard.get(), [1]);
+    assert_eq!(
+        (realm.passed("CALL"), realm.passed("INVOCATION"), realm.passed("EVENT")),
+        (0, 0, 0)
+    );
+    assert_eq!(realm.passed("PUBLISH"), 1, "others may listen");
+    Ok(())
+}
+
+#[testing::test]
+async fn registrations_are_counted_by_roots_not_by_nodes() -> Result<()> {
+    let realm = Realm::new();
+    let context = realm.context("node").await?;
+    let root = DeskNode::new(Rc::default());
+    root.node_bind("test.root", &context).await?;
+    let (registered, subscribed) = (realm.passed("REGISTER"), realm.passed("SUBSCRIBE"));
+    assert_eq!(
+        (registered, subscribed),
+        (2, 2),
+        "exact and prefix, for calls and events"
+    );
+    for index in 0..50 {
+        let child = DeskNode::new(Rc::default());
+        root.node_add(&format!("child{index}"), child.clone()).await?;
+        child.node_add("inner", Visitor::new()).await?;
+    }
+    assert_eq!(realm.passed("REGISTER"), 2);
+    assert_eq!(
+        realm.passed("SUBSCRIBE"),
+        3,
+        "and one for the topic outside that fifty nodes share"
+    );
+    let far = realm.context("node").await?;
+    let visitor = Visitor::new();
+    visitor.node_bind("test.visitor", &far).await?;
+    let inner = visitor.remote::<dyn Desk>("test.root.child49")?;
+    assert_eq!(inner.add(2, 3).await?, 5);
+    root.node_unbind().await?;
+    testing::settle().await;
+    assert_eq!((realm.passed("UNREGISTER"), realm.passed("UNSUBSCRIBE")), (2, 3));
+    assert_eq!(inner.add(2, 3).await.unwrap_err().kind, ErrorKind::NoSuchProcedure);
+    Ok(())
+}
+
+#[testing::test]
+async fn the_callee_knows_who_calls_as_the_router_says() -> Result<()> {
+    let realm = Realm::new();
+    let server = realm.context("node").await?;
+    let desk = DeskNode::new(Rc::default());
+    desk.node_bind("test.desk", &server).await?;
+    let anna = realm.peer_with("anna", "clerk", CodecId::Json).await?;
+    let session = anna.session().session.get();
+    let client = NodeContext::root(testing::default_platform(), Some(anna));
+    let visitor = Visitor::new();
+    visitor.node_bind("test.visitor", &client).await?;
+    let who = visitor.remote::<dyn Desk>("test.desk")?.who().await?;
+    assert_eq!(who, (Some("anna".to_owned()), Some("clerk".to_owned()), Some(session)));
+    let local = desk.remote::<dyn Desk>("@")?.who().await?;
+    assert_eq!(local.1.as_deref(), Some("node"), "the short cut tells who calls, too");
+    Ok(())
+}
+
+#[testing::test]
+async fn a_tree_joins_late_and_comes_back() -> Result<()> {
+    let realm = Realm::new();
+    let far = NodeContext::root(testing::default_platform(), None);
+    let (desk, visitor) = (DeskNode::new(Rc::default()), Visitor::new());
+    desk.node_bind("test.desk", &far).await?;
+    let near = NodeContext::root(testing::default_platform(), None);
+    visitor.node_bind("test.visitor", &near).await?;
+    let remote = visitor.remote::<dyn Desk>("test.desk")?;
+    assert_eq!(
+        remote.add(1, 1).await.unwrap_err().kind,
+        ErrorKind::NoSuchProcedure,
+        "an island knows nobody"
+    );
+    for round in 1..=3 {
+        let (near_peer, far_peer) = (realm.peer("node").await?, realm.peer("node").await?);
+        far.set_peer(Some(far_peer.clone())).await?;
+        near.set_peer(Some(near_peer.clone())).await?;
+        assert_eq!(remote.add(1, round).await?, 1 + round);
+        desk.rang.notify(u32::try_from(round).expect("small")).await?;
+        testing::settle().await;
+        assert_eq!(
+            visitor.heard.get().len(),
+            usize::try_from(round).expect("small"),
+            "each event once"
+        );
+        realm.cut(&near_peer);
+        realm.cut(&far_peer);
+        let lost = remote.add(1, 1).await.unwrap_err();
+        assert_eq!(lost.kind, ErrorKind::Disconnected);
+        near.set_peer(None).await?;
+        assert_eq!(remote.add(1, 1).await.unwrap_err().kind, ErrorKind::Disconnected);
+    }
+    Ok(())
+}
+
+#[testing::test]
+async fn a_run_time_connection_hears_until_it_is_dropped(at: Placement) -> Result<()> {
+    let (desk, visitor) = pair(&at).await?;
+    let heard = Rc::new(RefCell::new(Vec::new()));
+    let mut connection = visitor.connect(DeskNode::rang, "test.desk", {
+        let heard = heard.clone();
+        move |count| heard.borrow_mut().push(count)
+    })?;
+    connection.ready().await?;
+    desk.rang.notify(1).await?;
+    testing::settle().await;
+    visitor.remote_dyn("test.desk")?.notify("rang", 2)?;
+    testing::settle().await;
+    assert_eq!((*heard.borrow()).clone(), [1, 2], "a signal can be fired from afar");
+    assert_eq!(visitor.heard.get(), [1, 2]);
+    drop(connection);
+    desk.rang.notify(3).await?;
+    testing::settle().await;
+    assert_eq!(heard.borrow().len(), 2);
+    assert_eq!(visitor.heard.get(), [1, 2, 3], "the declared handler still hears");
+    Ok(())
+}
+
+#[testing::test]
+async fn wrappers_chain_from_the_outside_and_each_may_refuse(at: Placement) -> Result<()> {
+    let (desk, visitor) = pair(&at).await?;
+    let log = Rc::new(RefCell::new(Vec::new()));
+    let context = desk.node_context().expect("bound");
+    for (level, name) in [(&at.far, "outer"), (&context, "inner")] {
+        let log = log.clone();
+        level.wrap_calls(Rc::new(move |info, call| {
+            let log = log.clone();
+            Box::pin(async move {
+                log.borrow_mut().push(format!("{name} before {}", info.method));
+                if info.method == "refuse" {
+                    return Err(Error::new(ErrorKind::NotAuthorized, "Not you."));
+                }
+                let answer = call.await;
+                log.borrow_mut().push(format!("{name} after"));
+                answer
+            })
+        }));
+    }
+    let remote = visitor.remote::<dyn Desk>("test.desk")?;
+    remote.add(1, 2).await?;
+    log.borrow_mut().retain(|line| !line.contains("node_contracts"));
+    let lines = log.borrow().join(", ");
+    assert!(
+        lines.ends_with("outer before add, inner before add, inner after, outer after"),
+        "{lines}"
+    );
+    log.borrow_mut().clear();
+    assert_eq!(remote.refuse().await.unwrap_err().kind, ErrorKind::NotAuthorized);
+    assert_eq!(*log.borrow(), ["outer before refuse"]);
+    Ok(())
+}
