@@ -1,18 +1,102 @@
 //! The screen most contexts need: a heading, a grid of rows and a form beside it for the one being edited.
 
-use std::rc::Rc;
+use std::{cell::OnceCell, rc::Rc};
 
 use leptos::{prelude::*, task::spawn_local};
 use shared::{
-    data::{Row, RowKey, Sorter},
+    data::{Field, Row, RowKey, Sorter},
     platform::PlatformRef,
+    prelude::{NodeExt, node},
 };
 
 use crate::{
     form::{DataForm, FormModel, may_leave},
-    grid::{DataGrid, GridModel, GridSetup, RowSource, grouped},
+    grid::{CursorAt, CursorSource, DataGrid, GridModel, GridSetup, RowSource, grouped},
     parts::{Button, ButtonKind, Dialogs, Toasts},
+    view::{Desk, View},
 };
+
+/// Where a controller that [`BrowseView`] can work with has its cursor.
+const ROWS: &str = "#controller.rows";
+
+/// What a [`BrowseView`] shows.
+#[derive(Clone, Copy, Debug)]
+pub struct BrowseOptions {
+    /// What the rows are, such as "Assessments".
+    pub title: &'static str,
+    /// What one row is, such as "Assessment".
+    pub noun: &'static str,
+    /// The fields of the entity, in the order of a row's cells.
+    pub fields: &'static [Field],
+    /// Whether the user may make, change and delete rows.
+    pub editable: bool,
+}
+
+/// The view of a controller with a cursor at `rows`: a grid and a form over it.
+#[node(new = with)]
+pub struct BrowseView {
+    options: BrowseOptions,
+    model: OnceCell<Rc<BrowseModel>>,
+}
+
+impl BrowseView {
+    /// A view that is not bound yet.
+    #[must_use]
+    pub fn new(options: BrowseOptions) -> Rc<Self> {
+        Self::with(options, OnceCell::new())
+    }
+
+    /// Grid and form; none before the first pairing.
+    #[must_use]
+    pub fn model(&self) -> Option<Rc<BrowseModel>> {
+        self.model.get().cloned()
+    }
+
+    fn model_at(self: &Rc<Self>) -> Option<Rc<BrowseModel>> {
+        let platform = self.node_context()?.platform();
+        let make = || {
+            let source = CursorSource::new(CursorAt::new(self, ROWS), platform.clone());
+            let BrowseOptions {
+                title,
+                noun,
+                fields,
+                editable,
+            } = self.options;
+            let (title, noun, sorters) = (title.to_owned(), noun.to_owned(), Vec::new());
+            BrowseModel::new(BrowseSetup {
+                title,
+                noun,
+                fields,
+                source,
+                platform,
+                sorters,
+                editable,
+            })
+        };
+        Some(self.model.get_or_init(make).clone())
+    }
+}
+
+impl View for BrowseView {
+    fn render(self: Rc<Self>, desk: Desk) -> AnyView {
+        match self.model_at() {
+            Some(model) => view! { <Browse model=model dialogs=desk.dialogs toasts=desk.toasts /> }.into_any(),
+            None => ().into_any(),
+        }
+    }
+
+    fn on_paired(&self) {
+        if let Some(model) = self.model.get() {
+            model.renew();
+        }
+    }
+
+    fn on_lost(&self) {
+        if let Some(model) = self.model.get() {
+            model.grid.unlink();
+        }
+    }
+}
 
 /// What a [`Browse`] screen is made from.
 pub struct BrowseSetup {
@@ -21,7 +105,7 @@ pub struct BrowseSetup {
     /// What one row is, such as "Assessment".
     pub noun: String,
     /// The fields of the entity, in the order of a row's cells.
-    pub fields: &'static [shared::data::Field],
+    pub fields: &'static [Field],
     /// Where the rows come from.
     pub source: Rc<dyn RowSource>,
     /// Spawns and waits.

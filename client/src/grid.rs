@@ -14,6 +14,7 @@ use crate::parts::{Button, StatePanel};
 
 mod body;
 pub mod columns;
+pub mod cursor;
 pub mod filter;
 pub mod focus;
 mod header;
@@ -23,6 +24,7 @@ pub mod model;
 pub mod source;
 pub mod viewport;
 
+pub use cursor::{CursorAt, CursorSource};
 pub use model::{GridModel, GridSetup, Summary};
 pub use source::{Hold, Later, RowSource};
 

@@ -119,6 +119,8 @@ pub struct Schedule {
     timer: u64,
     ping: u64,
     round_trip: Duration,
+    /// Questions in a row that were not answered in time.
+    misses: u32,
     hidden: bool,
     offline: bool,
     shown: Option<LinkState>,
@@ -137,6 +139,7 @@ impl Schedule {
             timer: 0,
             ping: 0,
             round_trip: Duration::ZERO,
+            misses: 0,
             hidden: false,
             offline: false,
             shown: None,
@@ -240,7 +243,9 @@ impl Schedule {
             }
             Phase::Resting => self.ask(outputs),
             Phase::Asking(_) => {
-                // The link is half open. This is news, not a failing server: try again at once.
+                // The link is half open. This is news, not a failing server: try again at once, but be more patient
+                // with the next link, or a network slower than the deadline would never be trusted.
+                self.misses += 1;
                 outputs.push(Output::Drop(self.attempt));
                 self.connect(outputs);
             }
@@ -299,11 +304,12 @@ impl Schedule {
         self.ping += 1;
         self.phase = Phase::Asking(self.ping);
         outputs.push(Output::Ping(self.ping));
-        let patience = self.timing.shortest_deadline + self.round_trip.saturating_mul(4);
+        let patience = self.timing.shortest_deadline * (1 << self.misses.min(3)) + self.round_trip.saturating_mul(4);
         self.arm(patience.min(self.timing.longest_deadline), outputs);
     }
 
     fn learn(&mut self, after: Duration) {
+        self.misses = 0;
         // Quick to become patient, slow to become strict.
         self.round_trip = if after > self.round_trip {
             after
@@ -393,6 +399,17 @@ mod tests {
                 })
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn a_network_slower_than_the_deadline_is_trusted_in_the_end() {
+        let (mut schedule, mut timer) = live();
+        for (attempt, milliseconds) in [(2, 700), (3, 1_400), (4, 2_800), (5, 5_000)] {
+            let (deadline, patience) = armed(&schedule.handle(Input::Timer(timer)));
+            assert_eq!(patience, Duration::from_millis(milliseconds));
+            schedule.handle(Input::Timer(deadline));
+            (timer, _) = armed(&schedule.handle(Input::Joined(attempt)));
+        }
     }
 
     #[test]

@@ -119,6 +119,15 @@ impl LiveWindow {
         self.run();
     }
 
+    /// The link is lost and its subscriptions with it: nothing is asked until [`LiveWindow::renew`].
+    pub fn unlink(&self) {
+        let mut state = self.state.borrow_mut();
+        state.relinked = true;
+        let hold = state.held.as_mut().and_then(|held| held.hold.take());
+        drop(state);
+        drop(hold);
+    }
+
     /// Looks at the rows at hand and the query that they belong to.
     pub fn with<T>(&self, look: impl FnOnce(Option<(&Query, &Replica)>) -> T) -> T {
         look(

@@ -161,6 +161,11 @@ impl GridModel {
         self.live.renew();
     }
 
+    /// The link is lost: the rows at hand stay, nothing comes until [`GridModel::renew`].
+    pub fn unlink(&self) {
+        self.live.unlink();
+    }
+
     /// Lets go of the rows. The grid can be drawn again later.
     pub fn stop(&self) {
         self.live.stop();

@@ -10,6 +10,8 @@ pub struct Tab {
     pub id: String,
     /// What people read.
     pub title: String,
+    /// Name for tests.
+    pub name: String,
 }
 
 /// A row of tabs. The panel of a tab is expected to have the id `panel-<id>`.
@@ -70,6 +72,7 @@ pub fn Tabs(
                 class="tab"
                 role="tab"
                 id=format!("tab-{id}")
+                data-testid=tab.name
                 aria-controls=format!("panel-{id}")
                 aria-selected=move || selected.get().to_string()
                 tabindex=move || if selected.get() { "0" } else { "-1" }
