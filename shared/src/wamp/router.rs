@@ -59,6 +59,30 @@ pub struct Principal {
     pub internal: bool,
 }
 
+impl Principal {
+    /// One of our own trees.
+    #[must_use]
+    pub fn internal(name: impl Into<String>) -> Self {
+        Self {
+            internal: true,
+            ..Self::new(name, "node", "internal")
+        }
+    }
+
+    /// Somebody who has proven to be `authid`, in a role.
+    #[must_use]
+    pub fn new(authid: impl Into<String>, authrole: impl Into<String>, authmethod: impl Into<String>) -> Self {
+        let authmethod = authmethod.into();
+        Self {
+            authid: authid.into(),
+            authrole: authrole.into(),
+            authprovider: authmethod.clone(),
+            authmethod,
+            internal: false,
+        }
+    }
+}
+
 /// How much one session may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -182,9 +182,13 @@ pub fn link(capacity: usize, codec: CodecId) -> (Link, FarEnd) {
 
 #[cfg(test)]
 mod tests {
-    use futures::executor::block_on;
+    use futures::FutureExt;
 
     use super::*;
+
+    fn ready<T>(future: impl Future<Output = T>) -> T {
+        future.now_or_never().expect("nothing to wait for")
+    }
 
     fn cancel() -> Message {
         use crate::wamp::{RequestId, message::Cancel};
@@ -210,7 +214,7 @@ mod tests {
         assert!(near.outgoing.try_send(publish()).is_ok());
         assert!(matches!(near.outgoing.try_send(publish()), Err(SendError::Full(_))));
         assert!(near.outgoing.try_send(cancel()).is_ok());
-        block_on(async {
+        ready(async {
             assert_eq!(far.incoming.receive().await, Some(publish()));
             assert_eq!(far.incoming.receive().await, Some(cancel()));
             near.outgoing.room().await;
@@ -223,11 +227,11 @@ mod tests {
         let (mut near, far) = link(4, CodecId::Msgpack);
         drop(far);
         assert!(matches!(near.outgoing.try_send(cancel()), Err(SendError::Closed)));
-        assert_eq!(block_on(near.incoming.receive()), Err(LinkError::Closed(None)));
+        assert_eq!(ready(near.incoming.receive()), Err(LinkError::Closed(None)));
 
         let (near, far) = link(4, CodecId::Msgpack);
         drop(near);
         assert!(matches!(far.outgoing.try_send(cancel()), Err(SendError::Closed)));
-        assert_eq!(block_on(far.incoming.receive()), None);
+        assert_eq!(ready(far.incoming.receive()), None);
     }
 }
