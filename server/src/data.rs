@@ -10,6 +10,7 @@
 //! * *Hints are optional.* Without the bell and the commit counter only latency changes.
 
 mod accounts;
+mod bulk;
 mod change_log;
 mod db;
 mod edit;
@@ -27,6 +28,6 @@ pub use db::Db;
 pub use edit::Origin;
 pub use hub::{DataHub, Fault, FeedOptions, FramePublisher, HubStats, MAX_LOOKUP};
 pub use migrations::Migrations;
-pub use sqlx::migrate;
 pub use source::{Column, DataSource, Join, Mapping, Rights, Rule, Viewer};
+pub use sqlx::migrate;
 pub use transaction::{Backend, Statement, Transaction};
