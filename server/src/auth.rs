@@ -37,6 +37,13 @@ impl TokenHash {
     pub fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
     }
+
+    /// Whether this is the hash of a token, compared in constant time.
+    #[must_use]
+    pub fn matches(&self, token: &str) -> bool {
+        use subtle::ConstantTimeEq;
+        self.0.ct_eq(&Self::of(token).0).into()
+    }
 }
 
 impl fmt::Debug for TokenHash {

@@ -71,6 +71,8 @@ pub struct ConnectionLimits {
     pub queue: QueueLimits,
     /// Messages on their way to the realm task; socket readers wait when it is full.
     pub inbox: usize,
+    /// Events and invocations that may wait for one of our own trees. One that is further behind is stuck and closed.
+    pub link: usize,
 }
 
 /// Bounds of the queue from the router to one peer.
@@ -126,6 +128,7 @@ impl Default for ConnectionLimits {
             calls_burst: 200,
             queue: QueueLimits::default(),
             inbox: 1024,
+            link: 8192,
         }
     }
 }
@@ -182,6 +185,7 @@ impl Config {
             ("connections.per_address", limits.per_address),
             ("connections.per_user", limits.per_user),
             ("connections.inbox", limits.inbox),
+            ("connections.link", limits.link),
             ("connections.queue.bytes", limits.queue.bytes),
             ("connections.queue.frames", limits.queue.frames),
         ];

@@ -19,6 +19,7 @@ use axum::{
     routing::get,
 };
 use futures::future::BoxFuture;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     auth::{Authenticator, Identity, TokenHash},
@@ -40,8 +41,8 @@ mod shell;
 pub(crate) use accept::accept;
 use assets::Client;
 pub(crate) use cookie::SessionCookie;
-pub(crate) use guard::HostPolicy;
 use guard::forwarded_address;
+pub(crate) use guard::{HostPolicy, Origin, refuse};
 pub(crate) use reload::port_of_watcher as reload_port;
 
 /// A named question whose answer says whether the server can do its work, asked by `/readyz`.
@@ -59,6 +60,8 @@ pub(crate) struct AppState {
     pub(crate) title: String,
     pub(crate) realm: RealmHandle,
     pub(crate) sockets: Arc<Sockets>,
+    /// Everything that runs for a connection; the end waits for it.
+    pub(crate) tasks: TaskTracker,
     /// None: everybody is let in without a login.
     pub(crate) authenticator: Option<Arc<Authenticator>>,
     pub(crate) ready_checks: Vec<(String, ReadyCheck)>,

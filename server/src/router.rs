@@ -1,19 +1,7 @@
 //! The shells of the pure router: the task that owns it and the queues to its peers.
 
-/// A handle to a realm.
-#[derive(Clone, Debug)]
-pub struct RealmHandle {
-    name: std::sync::Arc<str>,
-}
+pub(crate) mod queue;
+pub(crate) mod realm;
 
-impl RealmHandle {
-    pub(crate) fn placeholder(name: &str) -> Self {
-        Self { name: name.into() }
-    }
-
-    /// The realm's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
+pub use realm::{RealmHandle, RealmStats};
+pub use shared::wamp::router::{Action, Authorizer, BaseAuthorizer, Decision, Limits, Open, Principal, RouterConfig};

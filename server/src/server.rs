@@ -1,6 +1,7 @@
 //! Puts a server together from its parts and runs it.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     net::SocketAddr,
     path::PathBuf,
@@ -11,6 +12,7 @@ use std::{
     time::Instant,
 };
 
+use shared::wamp::Uri;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -23,7 +25,7 @@ use crate::{
         self, App, AppState, HostPolicy, ReadyCheck, SessionCookie,
         assets::{Asset, Client},
     },
-    router::RealmHandle,
+    router::{Authorizer, Limits, RealmHandle, RouterConfig},
     shutdown, telemetry,
     tree_host::{ThreadTreeHost, TreeHost},
 };
@@ -52,6 +54,9 @@ impl Server {
             title: "Coati".to_owned(),
             client: None,
             realm: "realm1".to_owned(),
+            contracts: None,
+            authorizer: None,
+            limits: BTreeMap::new(),
             accounts: None,
             services: Vec::new(),
             ready_checks: Vec::new(),
@@ -68,6 +73,9 @@ pub struct ServerBuilder {
     title: String,
     client: Option<String>,
     realm: String,
+    contracts: Option<String>,
+    authorizer: Option<Box<dyn Authorizer + Send>>,
+    limits: BTreeMap<String, Limits>,
     accounts: Option<Arc<dyn AccountStore>>,
     services: Vec<Arc<dyn Service>>,
     ready_checks: Vec<(String, ReadyCheck)>,
@@ -115,6 +123,24 @@ impl ServerBuilder {
         self
     }
 
+    /// The fingerprint of all contracts: clients that were built against others are told to reload.
+    pub fn contracts(mut self, fingerprint: impl Into<String>) -> Self {
+        self.contracts = Some(fingerprint.into());
+        self
+    }
+
+    /// Who may do what in the realm; by default sessions are confined to their own base.
+    pub fn authorizer(mut self, authorizer: Box<dyn Authorizer + Send>) -> Self {
+        self.authorizer = Some(authorizer);
+        self
+    }
+
+    /// How much sessions of a role may ask for; by default as much as a browser needs.
+    pub fn role_limits(mut self, role: impl Into<String>, limits: Limits) -> Self {
+        self.limits.insert(role.into(), limits);
+        self
+    }
+
     /// Accounts that log in. Without any, everybody may open a socket and is `anonymous`.
     pub fn accounts(mut self, accounts: Arc<dyn AccountStore>) -> Self {
         self.accounts = Some(accounts);
@@ -137,14 +163,14 @@ impl ServerBuilder {
     ///
     /// # Errors
     /// Wrong settings, a taken address, a service that does not start.
-    pub async fn start(self) -> Result<Running> {
+    pub async fn start(mut self) -> Result<Running> {
         self.config.validate()?;
         telemetry::metrics();
         let listener = listen(self.config.address).await?;
         let address = listener
             .local_addr()
             .map_err(|error| Error::new(ErrorKind::Io, "The socket has no address").because(error))?;
-        let realm = RealmHandle::placeholder(&self.realm);
+        let realm = self.start_realm()?;
         let tree_threads = Arc::new(ThreadTreeHost::start(self.config.tree_threads)?);
         let trees: Arc<dyn TreeHost> = tree_threads.clone();
         let client = choose_client(self.client, self.assets, self.site);
@@ -157,6 +183,7 @@ impl ServerBuilder {
             client,
             title: self.title,
             realm: realm.clone(),
+            tasks: TaskTracker::new(),
             sockets: Arc::new(Sockets::new(&self.config.connections)),
             authenticator,
             ready_checks: self.ready_checks,
@@ -178,14 +205,29 @@ impl ServerBuilder {
             tasks.clone(),
         ));
         app.serving.store(true, Ordering::Release);
-        tracing::info!(url = %format_args!("http://{address}/"), realm = realm.name(), "listening");
+        tracing::info!(url = %format_args!("http://{address}/"), realm = %realm.name(), "listening");
         Ok(Running {
             address,
             app,
             trees: tree_threads,
             stop,
-            tasks,
         })
+    }
+
+    fn start_realm(&mut self) -> Result<RealmHandle> {
+        let name = Uri::loose(&self.realm).map_err(|error| {
+            Error::configuration(format!("{:?} cannot be the name of a realm", self.realm)).because(error)
+        })?;
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed)
+            .map_err(|error| Error::new(ErrorKind::Internal, "The system gives no randomness").because(error))?;
+        let mut config = RouterConfig::new(u64::from_le_bytes(seed));
+        config.contracts = self.contracts.take();
+        config.limits = std::mem::take(&mut self.limits);
+        if let Some(authorizer) = self.authorizer.take() {
+            config.authorizer = authorizer;
+        }
+        Ok(RealmHandle::start(name, config, &self.config.connections))
     }
 
     /// Starts the server and runs it until SIGTERM or Ctrl-C.
@@ -211,7 +253,6 @@ pub struct Running {
     pub(crate) app: App,
     pub(crate) trees: Arc<ThreadTreeHost>,
     pub(crate) stop: CancellationToken,
-    pub(crate) tasks: TaskTracker,
 }
 
 impl Running {

@@ -29,18 +29,26 @@ pub async fn requested() -> Result<()> {
 ///
 /// 1. `/readyz` says no, so that nobody sends more work here.
 /// 2. The listener closes; requests at hand finish.
-/// 3. Session trees end.
-/// 4. What is left after the time of the configuration is dropped.
+/// 3. Everybody in the realm gets GOODBYE `wamp.close.system_shutdown`: browsers know that it is worth coming back, trees
+///    finish what they write.
+/// 4. Sockets and session trees end.
+/// 5. What is left after the time of the configuration is dropped.
 pub(crate) async fn end(running: Running) {
     let deadline = Instant::now() + running.app.config.shutdown_within;
     running.app.serving.store(false, Ordering::Release);
     running.stop.cancel();
-    running.tasks.close();
-    if tokio::time::timeout_at(deadline.into(), running.tasks.wait())
+    running.app.tasks.close();
+    if tokio::time::timeout_at(deadline.into(), running.app.realm.shutdown())
         .await
         .is_err()
     {
-        tracing::warn!(left = running.tasks.len(), "connections were cut");
+        tracing::warn!("sessions were cut");
+    }
+    if tokio::time::timeout_at(deadline.into(), running.app.tasks.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(left = running.app.tasks.len(), "connections were cut");
     }
     let left = running.trees.clone();
     let within = deadline.saturating_duration_since(Instant::now());

@@ -107,7 +107,7 @@ impl Sockets {
         }
     }
 
-    /// Open sockets.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.table().open.len()
     }

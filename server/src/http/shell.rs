@@ -29,7 +29,7 @@ pub(super) async fn page(State(app): State<App>, request: Request) -> Response {
         return html_page(&app, StatusCode::SERVICE_UNAVAILABLE, "", body);
     };
     let meta = |name: &str, content: &str| format!("<meta name=\"{name}\" content=\"{}\">\n", escape(content));
-    let mut head = meta("coati-realm", app.realm.name()) + &meta("coati-build", app.client.build());
+    let mut head = meta("coati-realm", app.realm.name().as_str()) + &meta("coati-build", app.client.build());
     if let Some(user) = &user {
         head += &meta("coati-user", &user.authid);
         head += &meta("coati-role", &user.role);

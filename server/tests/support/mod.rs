@@ -1,6 +1,8 @@
 //! What the tests of the server share: a private server each, and an HTTP client that sends exactly what it is told.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod raw;
+
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use coati_server::{Config, Running, Server, ServerBuilder, auth::MemoryAccounts};

@@ -1,0 +1,3 @@
+//! Peers in processes of their own: how a native program joins a router.
+
+pub mod websocket;

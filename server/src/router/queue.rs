@@ -1,0 +1,344 @@
+//! The queue from the router to one socket: bounded, never waited for by who fills it.
+//!
+//! Events and invocations ("bulk") share the limits. Answers and control messages always get in; they are bounded
+//! because the reader of the same socket takes no more requests while too many answers wait ([`Outbound::relief`]).
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use shared::wamp::{
+    Uri,
+    router::{Class, Outgoing},
+};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{config::QueueLimits, telemetry};
+
+/// What a message costs beside its arguments: a guess, good enough for a bound.
+const HEAD: usize = 64;
+
+/// What the writer of a socket has to do next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Send this message.
+    Message(Arc<Outgoing>),
+    /// Ask whether the other side is still there.
+    Ping,
+    /// Everything was taken: close for this reason.
+    Close(Uri),
+}
+
+/// Whether a message was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    Taken,
+    /// There is no room; only for events and invocations.
+    Full,
+}
+
+/// The queue from the router (who pushes) to the writer of one socket (who pops). Dropping the connection drops it.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    limits: QueueLimits,
+    state: Mutex<State>,
+    /// Wakes the writer. One permit is enough: the writer takes everything that it finds.
+    filled: Notify,
+    /// Wakes the reader that waits in [`Self::relief`].
+    relieved: Notify,
+    /// Cancelled when the end was decided.
+    ended: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Entry>,
+    bulk_frames: usize,
+    bulk_bytes: usize,
+    reply_frames: usize,
+    reply_bytes: usize,
+    /// An invocation was refused: the router waits to hear of room.
+    owes_room: bool,
+    ping: bool,
+    closing: Option<Uri>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    message: Arc<Outgoing>,
+    class: Class,
+    size: usize,
+}
+
+impl Outbound {
+    pub(crate) fn new(limits: QueueLimits) -> Self {
+        Self {
+            limits,
+            state: Mutex::default(),
+            filled: Notify::new(),
+            relieved: Notify::new(),
+            ended: CancellationToken::new(),
+        }
+    }
+
+    /// Takes a message, or says that there is no room. Never waits.
+    pub(crate) fn push(&self, message: Arc<Outgoing>, class: Class) -> Pushed {
+        let size = HEAD + message.message().payload().map_or(0, shared::wamp::Payload::size);
+        let mut state = self.state();
+        if state.closing.is_some() {
+            return Pushed::Taken; // nobody reads it any more
+        }
+        if is_bulk(class) {
+            if !state.has_room(size, &self.limits) {
+                state.owes_room |= class == Class::Invocation;
+                return Pushed::Full;
+            }
+            state.bulk_frames += 1;
+            state.bulk_bytes += size;
+        } else {
+            state.reply_frames += 1;
+            state.reply_bytes += size;
+        }
+        state.queue.push_back(Entry { message, class, size });
+        drop(state);
+        metrics::gauge!(telemetry::QUEUE_BYTES).increment(float(size));
+        self.filled.notify_one();
+        Pushed::Taken
+    }
+
+    /// Closes after what is queued. The first reason stays.
+    pub(crate) fn close(&self, reason: Uri) {
+        let mut state = self.state();
+        if state.closing.is_none() {
+            state.closing = Some(reason);
+        }
+        drop(state);
+        self.ended.cancel();
+        self.filled.notify_one();
+        self.relieved.notify_one();
+    }
+
+    /// Forgets the events and invocations that wait: their reader is too slow, only the farewell is worth sending.
+    pub(crate) fn forget_bulk(&self) {
+        let mut state = self.state();
+        let mut forgotten = 0;
+        state.queue.retain(|entry| {
+            let goes = is_bulk(entry.class);
+            forgotten += if goes { entry.size } else { 0 };
+            !goes
+        });
+        (state.bulk_frames, state.bulk_bytes) = (0, 0);
+        drop(state);
+        metrics::gauge!(telemetry::QUEUE_BYTES).decrement(float(forgotten));
+    }
+
+    /// The router holds invocations for this peer. True if there is room for one right now; otherwise [`Self::next`]
+    /// will say when there is.
+    pub(crate) fn owe_room(&self) -> bool {
+        let mut state = self.state();
+        state.owes_room = !state.has_room(0, &self.limits);
+        !state.owes_room
+    }
+
+    /// Has the writer send a ping.
+    pub(crate) fn ping(&self) {
+        self.state().ping = true;
+        self.filled.notify_one();
+    }
+
+    /// What to do next, and whether the router is to be told that there is room for an invocation. Cancel safe.
+    pub(crate) async fn next(&self) -> (Next, bool) {
+        loop {
+            let woken = self.filled.notified();
+            if let Some(next) = self.try_next() {
+                return next;
+            }
+            woken.await;
+        }
+    }
+
+    /// As [`Self::next`], if there is something to do now.
+    pub(crate) fn try_next(&self) -> Option<(Next, bool)> {
+        let mut state = self.state();
+        if std::mem::take(&mut state.ping) {
+            return Some((Next::Ping, false));
+        }
+        let Some(entry) = state.queue.pop_front() else {
+            return state.closing.clone().map(|reason| (Next::Close(reason), false));
+        };
+        let room = state.take(&entry, &self.limits);
+        let relieved = !self.needs_relief(&state);
+        drop(state);
+        metrics::gauge!(telemetry::QUEUE_BYTES).decrement(float(entry.size));
+        if relieved {
+            self.relieved.notify_one();
+        }
+        Some((Next::Message(entry.message), room))
+    }
+
+    /// Waits while too many answers wait to be sent. For the reader of the same socket, before it takes a request.
+    pub(crate) async fn relief(&self) {
+        loop {
+            let woken = self.relieved.notified();
+            if !self.must_wait() {
+                return;
+            }
+            woken.await;
+        }
+    }
+
+    fn must_wait(&self) -> bool {
+        let state = self.state();
+        state.closing.is_none() && self.needs_relief(&state)
+    }
+
+    /// Completes when the end was decided.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Queued bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let state = self.state();
+        state.bulk_bytes + state.reply_bytes
+    }
+
+    fn needs_relief(&self, state: &State) -> bool {
+        state.reply_frames > self.limits.reserved || (state.reply_bytes > self.limits.bytes && state.reply_frames > 1)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Counts an entry out. True if the router waits to hear of room and there is some now.
+    fn take(&mut self, entry: &Entry, limits: &QueueLimits) -> bool {
+        if is_bulk(entry.class) {
+            self.bulk_frames -= 1;
+            self.bulk_bytes -= entry.size;
+        } else {
+            self.reply_frames -= 1;
+            self.reply_bytes -= entry.size;
+        }
+        self.owes_room && self.has_room(0, limits) && std::mem::take(&mut self.owes_room)
+    }
+
+    /// Whether one more event or invocation fits. A single one always does, however large.
+    fn has_room(&self, size: usize, limits: &QueueLimits) -> bool {
+        let fits = self.bulk_frames < limits.frames && self.bulk_bytes + size <= limits.bytes;
+        self.bulk_frames == 0 || fits
+    }
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        metrics::gauge!(telemetry::QUEUE_BYTES).decrement(float(self.bytes()));
+    }
+}
+
+fn is_bulk(class: Class) -> bool {
+    match class {
+        Class::Event | Class::Invocation => true,
+        Class::Reply | Class::Control => false,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes of queues are far below 2^52")]
+fn float(size: usize) -> f64 {
+    size as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::wamp::{CodecId, Message, Payload, PublicationId, SubscriptionId, message};
+
+    use super::*;
+
+    fn event(bytes: usize) -> Arc<Outgoing> {
+        let payload = Payload::encode(CodecId::Json, &("x".repeat(bytes),)).expect("text can be encoded");
+        Arc::new(Outgoing::new(Message::Event(message::Event {
+            subscription: SubscriptionId::new(1).expect("an id"),
+            publication: PublicationId::new(1).expect("an id"),
+            details: message::EventDetails::default(),
+            payload,
+        })))
+    }
+
+    fn taken(queue: &Outbound) -> usize {
+        std::iter::from_fn(|| queue.try_next())
+            .take_while(|(next, _)| matches!(next, Next::Message(_)))
+            .count()
+    }
+
+    const ONE: QueueLimits = QueueLimits {
+        bytes: 1,
+        frames: 1,
+        reserved: 1,
+    };
+
+    #[test]
+    fn events_fill_the_queue_and_answers_get_in_all_the_same() {
+        let queue = Outbound::new(ONE);
+        assert_eq!(
+            queue.push(event(5000), Class::Event),
+            Pushed::Taken,
+            "a single one fits, however large"
+        );
+        assert_eq!(queue.push(event(0), Class::Event), Pushed::Full);
+        assert_eq!(queue.push(event(0), Class::Reply), Pushed::Taken);
+        assert_eq!(queue.push(event(0), Class::Control), Pushed::Taken);
+        assert_eq!(taken(&queue), 3);
+        assert_eq!((queue.bytes(), queue.push(event(0), Class::Event)), (0, Pushed::Taken));
+    }
+
+    #[test]
+    fn the_router_hears_of_room_once_after_it_was_refused() {
+        let queue = Outbound::new(ONE);
+        queue.push(event(0), Class::Invocation);
+        assert_eq!(queue.push(event(0), Class::Invocation), Pushed::Full);
+        assert!(matches!(queue.try_next(), Some((Next::Message(_), true))));
+        assert!(queue.owe_room(), "there is room right now");
+        queue.push(event(0), Class::Invocation);
+        assert!(!queue.owe_room());
+        assert!(matches!(queue.try_next(), Some((Next::Message(_), true))));
+        queue.push(event(0), Class::Invocation);
+        assert!(
+            matches!(queue.try_next(), Some((Next::Message(_), false))),
+            "nobody waits any more"
+        );
+    }
+
+    #[test]
+    fn a_slow_peer_gets_its_farewell_without_the_backlog() {
+        let queue = Outbound::new(QueueLimits::default());
+        for _ in 0..100 {
+            queue.push(event(10), Class::Event);
+        }
+        queue.forget_bulk();
+        queue.push(event(0), Class::Control);
+        queue.close(Uri::unchecked("why"));
+        queue.push(event(0), Class::Control);
+        assert!(matches!(queue.try_next(), Some((Next::Message(_), false))));
+        assert!(matches!(queue.try_next(), Some((Next::Close(why), false)) if why == "why"));
+    }
+
+    #[tokio::test]
+    async fn the_reader_waits_while_too_many_answers_wait() {
+        let queue = Arc::new(Outbound::new(ONE));
+        queue.push(event(0), Class::Reply);
+        queue.relief().await;
+        queue.push(event(0), Class::Reply);
+        let waiting = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.relief().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        assert!(queue.try_next().is_some());
+        waiting.await.expect("the reader goes on");
+    }
+}
