@@ -164,7 +164,9 @@ impl HandlerOutcome for Result<()> {
     }
 }
 
-pub(crate) type Deliver = Rc<dyn Fn(&Parcel) -> Result<Handled>>;
+/// A handler without its type.
+#[doc(hidden)]
+pub type Deliver = Rc<dyn Fn(&Parcel) -> Result<Handled>>;
 
 /// Which event a handler wants.
 #[derive(Clone, Debug)]
@@ -391,7 +393,7 @@ pub trait SignalPort {
     /// The node is unbound.
     fn detach(&self);
     /// Handlers connected to the object itself.
-    fn direct(&self) -> Vec<Rc<dyn Fn(&Parcel) -> Result<Handled>>>;
+    fn direct(&self) -> Vec<Deliver>;
 }
 
 impl<T: SignalPayload> SignalPort for Signal<T> {

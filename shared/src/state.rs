@@ -308,8 +308,8 @@ mod tests {
     fn state_is_read_and_written_by_name_as_json() {
         let value = Value::new(vec![1]);
         let cell = {
-            use probe::{Opaque as _, Serialises as _};
-            (&probe::Probe(&value)).cell()
+            use probe::Serialises as _;
+            probe::Probe(&value).cell()
         };
         let cell = cell.expect("a vector serialises");
         cell.write_json("[1,2]").expect("of the type");

@@ -8,7 +8,7 @@ use syn::{
     spanned::Spanned,
 };
 
-use crate::shared;
+use crate::{at, shared};
 
 /// What stands in `#[handler(...)]`.
 enum Event {
@@ -117,13 +117,14 @@ fn spec(event: &Event, function: &ImplItemFn, shared: &TokenStream) -> Result<To
     // An error about the payload shows the handler's argument.
     let span = payload.map_or_else(|| name.span(), Spanned::span);
     let kind = payload.map(|payload| quote!(: #payload));
-    let run = quote_spanned!(span=> |__node: ::std::rc::Rc<Self>, #payload_name #kind| #body);
+    let run = at(span, quote!(|__node: ::std::rc::Rc<Self>, #payload_name #kind| #body));
+    let shared = &at(span, shared.clone());
     Ok(match event {
         Event::Life(moment) => quote_spanned!(span=> #shared::signal::HandlerSpec::#moment(__node, #run)),
         Event::Own(signal) => quote_spanned!(span=> #shared::signal::HandlerSpec::own(__node, #signal, #run)),
-        Event::At(signal, at) => {
-            check(at, at.value().as_str())?;
-            quote_spanned!(span=> #shared::signal::HandlerSpec::at(__node, #signal, #at, #run))
+        Event::At(signal, query) => {
+            check(query, query.value().as_str())?;
+            quote_spanned!(span=> #shared::signal::HandlerSpec::at(__node, #signal, #query, #run))
         }
         Event::Topic(topic) => {
             check(topic, topic.value().as_str())?;
@@ -139,7 +140,7 @@ fn spec(event: &Event, function: &ImplItemFn, shared: &TokenStream) -> Result<To
 }
 
 /// The alphabet of queries is known here: a typing error need not wait for run time.
-fn check(at: &LitStr, text: &str) -> Result<()> {
+fn check(query: &LitStr, text: &str) -> Result<()> {
     let names = text.strip_prefix(['@', '#']).unwrap_or(text);
     let is_rooted = names.len() < text.len();
     let names = if is_rooted {
@@ -152,7 +153,7 @@ fn check(at: &LitStr, text: &str) -> Result<()> {
         Ok(())
     } else {
         Err(Error::new_spanned(
-            at,
+            query,
             "not a path: names of a-z, 0-9 and _ with dots between, after @, # or nothing",
         ))
     }

@@ -81,6 +81,21 @@ fn no_arguments(attributes: TokenStream, name: &str) -> syn::Result<()> {
     }
 }
 
+/// The same tokens, said to stand where `span` is: an error about them is shown there.
+fn at(span: Span, tokens: proc_macro2::TokenStream) -> proc_macro2::TokenStream {
+    let moved = tokens.into_iter().map(|mut token| {
+        if let proc_macro2::TokenTree::Group(group) = &token {
+            let mut moved = proc_macro2::Group::new(group.delimiter(), at(span, group.stream()));
+            moved.set_span(span);
+            token = moved.into();
+        } else {
+            token.set_span(span);
+        }
+        token
+    });
+    moved.collect()
+}
+
 /// How the user's crate calls `coati-shared`.
 fn shared() -> proc_macro2::TokenStream {
     match crate_name("coati-shared") {

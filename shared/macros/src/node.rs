@@ -1,16 +1,17 @@
 //! `#[node]`: the hidden field, the constants of signals, and the `Node` implementation.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::{
     Attribute, Error, Expr, Field, Fields, GenericArgument, Ident, ItemStruct, Path, PathArguments, Result, Token,
     Type,
     ext::IdentExt,
     parse::{Parse, ParseStream},
     parse_quote,
+    spanned::Spanned,
 };
 
-use crate::shared;
+use crate::{at, shared};
 
 /// What stands in `#[node(...)]`.
 pub(crate) struct Arguments {
@@ -45,7 +46,7 @@ impl Parse for Arguments {
 
 /// What a field is to the node.
 enum Role {
-    Signal(Type),
+    Signal(Box<Type>),
     State,
     Plain,
 }
@@ -85,7 +86,7 @@ pub(crate) fn expand(arguments: Arguments, mut item: ItemStruct) -> Result<Token
             (None, Role::Signal(_) | Role::State) => values.push(quote!(#name: ::std::default::Default::default())),
         }
         match role {
-            Role::Signal(payload) => signals.push((field.clone(), payload)),
+            Role::Signal(payload) => signals.push((field.clone(), *payload)),
             Role::State => states.push(name),
             Role::Plain => {}
         }
@@ -163,6 +164,19 @@ fn implementation(
         let text = state.unraw().to_string();
         quote!(#shared::state::StateEntry { name: #text, cell: (&#shared::state::probe::Probe(&self.#state)).cell() })
     });
+    let dispatches = contracts.iter().map(|contract| {
+        let dispatch = quote_spanned!(contract.span()=> <Self as #contract>::__coati_dispatch);
+        quote! {
+            let arguments = match #dispatch(self.clone(), method, arguments) {
+                ::std::result::Result::Ok(running) => return ::std::result::Result::Ok(running),
+                ::std::result::Result::Err(arguments) => arguments,
+            };
+        }
+    });
+    let contracts = contracts.iter().map(|contract| {
+        let shared = at(contract.span(), shared.clone());
+        quote_spanned!(contract.span()=> <dyn #contract as #shared::contract::Contract>::INFO)
+    });
     quote! {
         impl #impl_generics #shared::node::Node for #name #type_generics #clause {
             fn node_core(&self) -> &#shared::node::NodeCore {
@@ -178,18 +192,13 @@ fn implementation(
                 method: &str,
                 arguments: #shared::node::Arguments,
             ) -> ::std::result::Result<#shared::contract::Running, #shared::node::Arguments> {
-                #(
-                    let arguments = match <Self as #contracts>::__coati_dispatch(self.clone(), method, arguments) {
-                        ::std::result::Result::Ok(running) => return ::std::result::Result::Ok(running),
-                        ::std::result::Result::Err(arguments) => arguments,
-                    };
-                )*
+                #(#dispatches)*
                 let _ = method;
                 ::std::result::Result::Err(arguments)
             }
 
             fn node_contracts(&self) -> &'static [#shared::contract::ContractInfo] {
-                &[#(<dyn #contracts as #shared::contract::Contract>::INFO),*]
+                &[#(#contracts),*]
             }
 
             fn node_signals(&self) -> ::std::vec::Vec<(&'static str, &dyn #shared::signal::SignalPort)> {
@@ -227,7 +236,7 @@ fn role(kind: &Type) -> Role {
     };
     match (last.ident.to_string().as_str(), &last.arguments) {
         ("Signal", PathArguments::AngleBracketed(arguments)) => match arguments.args.first() {
-            Some(GenericArgument::Type(payload)) => Role::Signal(payload.clone()),
+            Some(GenericArgument::Type(payload)) => Role::Signal(Box::new(payload.clone())),
             _ => Role::Plain,
         },
         ("Value", PathArguments::AngleBracketed(_)) => Role::State,
