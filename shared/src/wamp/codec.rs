@@ -168,6 +168,18 @@ impl CodecId {
         self.kind(bytes) == Kind::List
     }
 
+    pub(crate) fn is_null(self, bytes: &[u8]) -> bool {
+        bytes == self.null()
+    }
+
+    pub(crate) const fn null(self) -> &'static [u8] {
+        match self {
+            Self::Json => b"null",
+            Self::Msgpack => &[0xc0],
+            Self::Cbor => &[0xf6],
+        }
+    }
+
     pub(crate) fn is_map(self, bytes: &[u8]) -> bool {
         self.kind(bytes) == Kind::Map
     }

@@ -50,12 +50,15 @@ impl Payload {
         }
     }
 
-    /// Positional arguments from anything that serialises as a sequence: a tuple, a vector, a slice.
+    /// Positional arguments from anything that serialises as a sequence: a tuple, a vector, a slice; `()` is none.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if the value cannot be encoded or is not a sequence.
     pub fn encode<A: Serialize + ?Sized>(codec: CodecId, args: &A) -> Result<Self> {
         let bytes = codec.value_to_bytes(args).map_err(unencodable)?;
+        if codec.is_null(&bytes) {
+            return Ok(Self::empty(codec));
+        }
         if !codec.is_sequence(&bytes) {
             return Err(Error::new(ErrorKind::InvalidArgument, "Arguments must be a sequence."));
         }
@@ -127,7 +130,7 @@ impl Payload {
         self.args.len() + self.kwargs.len()
     }
 
-    /// The positional arguments as a tuple or a vector. Absent arguments read as an empty sequence.
+    /// The positional arguments as a tuple or a vector. Absent arguments read as an empty sequence, or as `()`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if they do not have that shape.

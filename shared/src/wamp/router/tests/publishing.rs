@@ -85,7 +85,11 @@ fn receivers_are_in_every_eligible_list_and_in_no_exclude_list() {
         numbers
     };
     assert_eq!(receivers("{}"), [2, 3, 4]);
-    assert_eq!(receivers(r#"{"eligible":[]}"#), [0_u64; 0], "an empty list means nobody");
+    assert_eq!(
+        receivers(r#"{"eligible":[]}"#),
+        [0_u64; 0],
+        "an empty list means nobody"
+    );
     assert_eq!(receivers(r#"{"eligible_authid":[]}"#), [0_u64; 0]);
     assert_eq!(receivers(&format!(r#"{{"eligible":[{second}]}}"#)), [2]);
     assert_eq!(receivers(&format!(r#"{{"exclude":[{third}]}}"#)), [2, 4]);
