@@ -6,5 +6,5 @@ scripts/build-client.sh
 # The same command as the test step's build, so that nothing is compiled twice.
 cargo build "${locked[@]}" "${everything[@]}" --bins --examples --tests
 cd end2end
-export COATI_BIN=${COATI_BIN:-$target/debug}
+export COATI_BIN=${COATI_BIN:-$target/debug} COATI_SITE=${COATI_SITE:-$target/site}
 exec npx playwright test ${GREP:+--grep "$GREP"} "$@"

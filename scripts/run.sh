@@ -4,4 +4,5 @@
 scripts/setup.sh target bindgen
 scripts/build-client.sh
 cargo build "${locked[@]}" -p safety
+export COATI_SITE=${COATI_SITE:-$target/site}
 exec "$target/debug/safety" serve --demo "$@"
