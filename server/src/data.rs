@@ -29,5 +29,4 @@ pub use edit::Origin;
 pub use hub::{DataHub, Fault, FeedOptions, FramePublisher, HubStats, MAX_LOOKUP};
 pub use migrations::Migrations;
 pub use source::{Column, DataSource, Join, Mapping, Rights, Rule, Viewer};
-pub use sqlx::migrate;
 pub use transaction::{Backend, Statement, Transaction};

@@ -11,8 +11,8 @@ use super::entity::Assessment;
 #[must_use]
 pub fn migrations() -> Migrations {
     Migrations {
-        sqlite: server::data::migrate!("../migrations/sqlite"),
-        postgres: server::data::migrate!("../migrations/postgres"),
+        sqlite: sqlx::migrate!("../migrations/sqlite"),
+        postgres: sqlx::migrate!("../migrations/postgres"),
     }
 }
 
@@ -32,9 +32,30 @@ const ASSESSMENTS: Mapping = Mapping {
     table: "assessment",
     key: "id",
     joins: &[
-        Join { table: "site", alias: "s", from: "", column: "site_id", key: "id", optional: false },
-        Join { table: "department", alias: "d", from: "", column: "department_id", key: "id", optional: false },
-        Join { table: "hazard", alias: "h", from: "", column: "hazard_id", key: "id", optional: false },
+        Join {
+            table: "site",
+            alias: "s",
+            from: "",
+            column: "site_id",
+            key: "id",
+            optional: false,
+        },
+        Join {
+            table: "department",
+            alias: "d",
+            from: "",
+            column: "department_id",
+            key: "id",
+            optional: false,
+        },
+        Join {
+            table: "hazard",
+            alias: "h",
+            from: "",
+            column: "hazard_id",
+            key: "id",
+            optional: false,
+        },
     ],
     columns: &[
         Column::base("id"),
@@ -71,15 +92,23 @@ impl DataSource for Assessments {
     fn rights(&self, viewer: &Viewer) -> Rights {
         match viewer.role.as_str() {
             "admin" => Rights::ALL,
-            "assessor" => Rights { delete: false, ..Rights::ALL },
+            "assessor" => Rights {
+                delete: false,
+                ..Rights::ALL
+            },
             _ => Rights::NONE,
         }
     }
     fn validate(&self, values: &BTreeMap<String, Cell>) -> Vec<FieldError> {
         let is_closed = values.get("status") == Some(&Cell::Text("closed".into()));
-        let nobody = values.get("responsible").is_none_or(|cell| cell.as_text().is_none_or(|text| text.trim().is_empty()));
+        let nobody = values
+            .get("responsible")
+            .is_none_or(|cell| cell.as_text().is_none_or(|text| text.trim().is_empty()));
         if is_closed && nobody {
-            return vec![FieldError::new("responsible", "A closed assessment names who was responsible.")];
+            return vec![FieldError::new(
+                "responsible",
+                "A closed assessment names who was responsible.",
+            )];
         }
         Vec::new()
     }
@@ -94,8 +123,15 @@ pub struct Names {
 
 const NAME_FIELDS: &[Field] = &[Field::integer("id", "Id").read_only(), Field::text("name", "Name", 200)];
 
+const NAME_COLUMNS: &[Column] = &[Column::base("id"), Column::base("name")];
+
 const fn names(table: &'static str) -> Mapping {
-    Mapping { table, key: "id", joins: &[], columns: &[Column::base("id"), Column::base("name")] }
+    Mapping {
+        table,
+        key: "id",
+        joins: &[],
+        columns: NAME_COLUMNS,
+    }
 }
 
 static SITES: Mapping = names("site");
@@ -104,11 +140,20 @@ static HAZARDS: Mapping = names("hazard");
 
 impl Names {
     /// The sites.
-    pub const SITES: Self = Self { name: "sites", mapping: &SITES };
+    pub const SITES: Self = Self {
+        name: "sites",
+        mapping: &SITES,
+    };
     /// The departments.
-    pub const DEPARTMENTS: Self = Self { name: "departments", mapping: &DEPARTMENTS };
+    pub const DEPARTMENTS: Self = Self {
+        name: "departments",
+        mapping: &DEPARTMENTS,
+    };
     /// The hazards.
-    pub const HAZARDS: Self = Self { name: "hazards", mapping: &HAZARDS };
+    pub const HAZARDS: Self = Self {
+        name: "hazards",
+        mapping: &HAZARDS,
+    };
 }
 
 impl DataSource for Names {

@@ -57,12 +57,17 @@ impl<'a> Reader<'a> {
 
     /// All about a window. A total that is still true is taken over instead of counted.
     pub(crate) async fn whole(&mut self, slot: &Slot, position: u64, total: Option<u64>) -> Result<Change> {
-        let order = self.keys(&slot.scope, &slot.sorters, slot.range).await?;
-        let rows = self.rows(&order, &[]).await?.rows;
-        let total = match total {
-            Some(total) => total,
-            None => self.count(&slot.scope).await?.0,
+        // Counting first spares the walk along a sort index when the range lies behind the end or nothing matches.
+        let (total, counted) = match total {
+            Some(total) => (total, false),
+            None => (self.count(&slot.scope).await?.0, true),
         };
+        let order = if counted && slot.range.start >= total {
+            Vec::new()
+        } else {
+            self.keys(&slot.scope, &slot.sorters, slot.range).await?
+        };
+        let rows = self.rows(&order, &[]).await?.rows;
         Ok(Change {
             position,
             total: Some(total),

@@ -171,8 +171,8 @@ impl FramePublisher for Frames {
 
 pub fn migrations() -> Migrations {
     Migrations {
-        sqlite: coati_server::data::migrate!("../migrations/sqlite"),
-        postgres: coati_server::data::migrate!("../migrations/postgres"),
+        sqlite: sqlx::migrate!("../migrations/sqlite"),
+        postgres: sqlx::migrate!("../migrations/postgres"),
     }
 }
 
