@@ -156,12 +156,12 @@ async fn around(State(app): State<App>, mut request: Request, next: Next) -> Res
     guard::add_headers(&app, host.as_deref(), answer.headers_mut());
 
     let status = answer.status().as_u16();
-    let milliseconds = start.elapsed().as_secs_f64() * 1000.0;
+    let milliseconds = format_args!("{:.1}", start.elapsed().as_secs_f64() * 1000.0).to_string();
     // The path comes from outside: `?` escapes control characters. The query is left out, it may carry what is private.
     if health || path.starts_with("/pkg/") {
-        tracing::debug!(%method, ?path, status, %address, milliseconds, "request");
+        tracing::debug!(%method, ?path, status, %address, %milliseconds, "request");
     } else {
-        tracing::info!(%method, ?path, status, %address, milliseconds, "request");
+        tracing::info!(%method, ?path, status, %address, %milliseconds, "request");
     }
     answer
 }

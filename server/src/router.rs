@@ -1,7 +1,9 @@
 //! The shells of the pure router: the task that owns it and the queues to its peers.
 
+mod peer_queue;
 pub(crate) mod queue;
 pub(crate) mod realm;
+mod task;
 
 pub use realm::{RealmHandle, RealmStats};
 pub use shared::wamp::router::{Action, Authorizer, BaseAuthorizer, Decision, Limits, Open, Principal, RouterConfig};

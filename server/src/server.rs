@@ -45,7 +45,6 @@ pub struct Server;
 
 impl Server {
     /// A server with default settings, no client, no accounts and no services.
-    #[must_use]
     pub fn builder() -> ServerBuilder {
         ServerBuilder {
             config: Config::default(),

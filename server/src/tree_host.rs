@@ -5,7 +5,6 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -36,6 +35,8 @@ pub trait TreeHost: Send + Sync {
 #[derive(Debug)]
 pub struct ThreadTreeHost {
     threads: Vec<TreeThread>,
+    /// Each thread says once that it has ended.
+    ended: Mutex<std::sync::mpsc::Receiver<()>>,
 }
 
 #[derive(Debug)]
@@ -44,7 +45,6 @@ struct TreeThread {
     /// The thread holds the other end; dropping this one ends the thread once its trees have ended.
     makers: Mutex<Option<mpsc::UnboundedSender<TreeMaker>>>,
     trees: Arc<AtomicUsize>,
-    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl ThreadTreeHost {
@@ -54,8 +54,14 @@ impl ThreadTreeHost {
     /// [`ErrorKind::Io`] when the system gives no thread.
     pub fn start(count: usize) -> Result<Self> {
         init_reactive_executor();
-        let threads = (0..count.max(1)).map(TreeThread::start).collect::<Result<Vec<_>>>()?;
-        Ok(Self { threads })
+        let (end, ended) = std::sync::mpsc::channel();
+        let threads = (0..count.max(1))
+            .map(|number| TreeThread::start(number, end.clone()))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            threads,
+            ended: Mutex::new(ended),
+        })
     }
 
     /// Takes no more trees and waits for those that run, at most for `within`. Returns how many threads had to be left behind.
@@ -63,16 +69,16 @@ impl ThreadTreeHost {
         for thread in &self.threads {
             drop(locked(&thread.makers).take());
         }
-        let deadline = Instant::now() + within;
-        let handles: Vec<_> = self
-            .threads
-            .iter()
-            .filter_map(|thread| locked(&thread.thread).take())
-            .collect();
-        while handles.iter().any(|handle| !handle.is_finished()) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(10));
+        let (deadline, ended) = (Instant::now() + within, locked(&self.ended));
+        let mut left = self.threads.len();
+        while left > 0
+            && ended
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                .is_ok()
+        {
+            left -= 1;
         }
-        handles.iter().filter(|handle| !handle.is_finished()).count()
+        left
     }
 
     /// Running trees.
@@ -104,18 +110,21 @@ impl TreeHost for ThreadTreeHost {
 }
 
 impl TreeThread {
-    fn start(number: usize) -> Result<Self> {
+    fn start(number: usize, end: std::sync::mpsc::Sender<()>) -> Result<Self> {
         let (makers, inbox) = mpsc::unbounded_channel();
         let trees = Arc::new(AtomicUsize::new(0));
         let running = trees.clone();
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name(format!("tree-{number}"))
-            .spawn(move || run_thread(inbox, &running))
+            .spawn(move || {
+                run_thread(inbox, &running);
+                // Nobody listens if the host is not stopped but dropped.
+                let _ = end.send(());
+            })
             .map_err(|error| Error::new(ErrorKind::Io, "Cannot start a thread for session trees").because(error))?;
         Ok(Self {
             makers: Mutex::new(Some(makers)),
             trees,
-            thread: Mutex::new(Some(thread)),
         })
     }
 }

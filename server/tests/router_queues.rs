@@ -148,7 +148,7 @@ async fn with_every_capacity_at_one_ten_thousand_exchanges_among_four_peers_fini
         .run_until(tokio::time::timeout(Duration::from_secs(120), all))
         .await
         .expect("all exchanges finish in bounded time");
-    println!("10,000 exchanges with all capacities at one: {:?}", start.elapsed());
+    eprintln!("10,000 exchanges with all capacities at one: {:?}", start.elapsed());
     let stats = server.realm().stats().await.expect("the realm runs");
     assert_eq!((stats.router.held, stats.router.calls, stats.slow_peers), (0, 0, 0));
     server.stop().await;

@@ -8,8 +8,10 @@ use axum::{
 
 use super::{
     App,
+    assets::Client,
     html::{escape, page as html_page},
     login::login_path,
+    sentence,
 };
 
 /// `GET /`
@@ -21,6 +23,12 @@ pub(super) async fn page(State(app): State<App>, request: Request) -> Response {
             let wanted = request.uri().path_and_query().map_or("/", |path| path.as_str());
             return Redirect::to(&login_path(wanted)).into_response();
         }
+    }
+    if matches!(app.client, Client::None) {
+        return sentence(
+            StatusCode::OK,
+            "This is a WAMP router without pages; its socket is at /ws.",
+        );
     }
     let Some(start) = app.client.start() else {
         let body = "<body class=\"plain\"><main class=\"card\"><h1>No client</h1>\

@@ -5,39 +5,31 @@
 //! connection that opens, ends or has room again, and per call of a node that grants or revokes).
 
 use std::{
-    collections::{BTreeMap, VecDeque},
     fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use shared::{
     platform::PlatformRef,
     wamp::{
         CodecId, Join, Link, Message, Peer, SessionId, Uri,
-        router::{Class, ConnectionId, Input, Outgoing, Output, Principal, Router, RouterConfig, Stats},
-        transport::{
-            SendError,
-            memory::{self, LaneSender},
-        },
-        uri::close,
+        router::{ConnectionId, Principal, RouterConfig, Stats},
+        transport::memory,
     },
 };
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
-    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::queue::{Outbound, Pushed};
+use super::{peer_queue::PeerQueue, queue::Outbound, task::RealmTask};
 use crate::{
     config::ConnectionLimits,
     error::{Error, ErrorKind, Result},
-    telemetry,
 };
 
 /// What is in a realm.
@@ -66,6 +58,7 @@ pub struct RealmHandle {
 
 /// What a reader took from its connection.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are messages")]
 pub(crate) enum Received {
     Message(Message),
     /// A frame that is no message.
@@ -75,7 +68,7 @@ pub(crate) enum Received {
 }
 
 #[derive(Debug)]
-enum Control {
+pub(super) enum Control {
     Attach {
         connection: ConnectionId,
         codec: CodecId,
@@ -122,22 +115,6 @@ enum Control {
     Shutdown(oneshot::Sender<()>),
 }
 
-/// How messages get to a peer.
-#[derive(Clone)]
-enum PeerQueue {
-    Socket(Arc<Outbound>),
-    Memory { lane: LaneSender, ended: CancellationToken },
-}
-
-impl fmt::Debug for PeerQueue {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Socket(_) => "Socket",
-            Self::Memory { .. } => "Memory",
-        })
-    }
-}
-
 impl fmt::Debug for RealmHandle {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -153,16 +130,7 @@ impl RealmHandle {
     pub fn start(name: Uri, config: RouterConfig, limits: &ConnectionLimits) -> Self {
         let (inbox, messages) = mpsc::channel(limits.inbox.max(1));
         let (control, commands) = mpsc::unbounded_channel();
-        let task = RealmTask {
-            router: Router::new(name.clone(), config),
-            peers: BTreeMap::new(),
-            sessions: BTreeMap::new(),
-            waiting: Vec::new(),
-            ending: None,
-            slow_peers: 0,
-            origin: Instant::now(),
-            control: control.downgrade(),
-        };
+        let task = RealmTask::new(name.clone(), config, control.downgrade());
         tokio::spawn(task.run(messages, commands));
         Self {
             name,
@@ -353,383 +321,6 @@ impl Drop for Attached {
     fn drop(&mut self) {
         if !self.over {
             self.realm.tell(Control::Vanished(self.connection));
-        }
-    }
-}
-
-struct PeerEntry {
-    queue: PeerQueue,
-    authid: String,
-    session: Option<SessionId>,
-}
-
-struct RealmTask {
-    router: Router,
-    peers: BTreeMap<ConnectionId, PeerEntry>,
-    sessions: BTreeMap<SessionId, ConnectionId>,
-    /// Who waits for a session to be gone.
-    waiting: Vec<(SessionId, oneshot::Sender<()>)>,
-    /// Who waits for the end.
-    ending: Option<oneshot::Sender<()>>,
-    slow_peers: u64,
-    origin: Instant,
-    /// To itself, from tasks that wait for room in a memory link. Weak: it must not keep the realm alive.
-    control: mpsc::WeakUnboundedSender<Control>,
-}
-
-impl RealmTask {
-    async fn run(
-        mut self,
-        mut messages: mpsc::Receiver<(ConnectionId, Received)>,
-        mut commands: mpsc::UnboundedReceiver<Control>,
-    ) {
-        loop {
-            let deadline = self.router.next_deadline();
-            tokio::select! {
-                biased;
-                command = commands.recv() => match command {
-                    Some(command) => self.command(command),
-                    None => return,
-                },
-                Some((connection, received)) = messages.recv() => self.received(connection, received),
-                () = sleep_until(self.origin, deadline), if deadline.is_some() => {
-                    self.feed(Input::Tick { now: self.origin.elapsed() });
-                }
-            }
-        }
-    }
-
-    fn received(&mut self, connection: ConnectionId, received: Received) {
-        if !self.peers.contains_key(&connection) {
-            return; // it vanished while this was on its way
-        }
-        match received {
-            Received::Message(message) => {
-                // Time-outs count from when a call arrives, not from the last tick.
-                if matches!(message, Message::Call(_)) {
-                    self.feed(Input::Tick {
-                        now: self.origin.elapsed(),
-                    });
-                }
-                self.feed(Input::Message { connection, message });
-            }
-            Received::Malformed(reason) => {
-                metrics::counter!(telemetry::VIOLATIONS).increment(1);
-                tracing::info!(connection = connection.0, ?reason, "the peer sent what is no message");
-                self.feed(Input::Malformed { connection, reason });
-            }
-            Received::End => self.detach(connection),
-        }
-    }
-
-    fn command(&mut self, command: Control) {
-        match command {
-            Control::Attach {
-                connection,
-                codec,
-                principal,
-                queue,
-            } => {
-                let authid = principal.authid.clone();
-                self.peers.insert(
-                    connection,
-                    PeerEntry {
-                        queue,
-                        authid,
-                        session: None,
-                    },
-                );
-                self.feed(Input::Attach {
-                    connection,
-                    codec,
-                    principal,
-                });
-                if self.ending.is_some() {
-                    self.close(connection, &Uri::unchecked(close::SYSTEM_SHUTDOWN));
-                }
-            }
-            Control::Vanished(connection) => self.detach(connection),
-            Control::Room(connection) => self.room(connection),
-            Control::KillConnection {
-                connection,
-                reason,
-                message,
-            } => match self.peers.get(&connection).map(|peer| peer.session) {
-                Some(Some(session)) => self.feed(Input::Kill {
-                    session,
-                    reason,
-                    message,
-                }),
-                Some(None) => self.close(connection, &reason),
-                None => {}
-            },
-            Control::Kill {
-                session,
-                reason,
-                message,
-            } => self.feed(Input::Kill {
-                session,
-                reason,
-                message,
-            }),
-            Control::KillUser {
-                authid,
-                reason,
-                message,
-            } => {
-                let of_user = self
-                    .peers
-                    .values()
-                    .filter(|peer| peer.authid == authid)
-                    .filter_map(|peer| peer.session);
-                for session in of_user.collect::<Vec<_>>() {
-                    self.feed(Input::Kill {
-                        session,
-                        reason: reason.clone(),
-                        message: message.clone(),
-                    });
-                }
-            }
-            Control::BindBase { session, base, done } => {
-                self.feed(Input::BindBase { session, base });
-                // Who asked may have given up meanwhile.
-                let _ = done.send(());
-            }
-            Control::Grant { session, topic, done } => {
-                self.feed(Input::Grant { session, topic });
-                let _ = done.send(());
-            }
-            Control::Revoke { session, topic } => self.feed(Input::Revoke { session, topic }),
-            Control::Left { session, done } => {
-                self.waiting.push((session, done));
-                self.tell_who_left();
-            }
-            Control::Stats(answer) => {
-                let _ = answer.send(self.stats());
-            }
-            Control::Shutdown(done) => {
-                self.ending = Some(done);
-                self.feed(Input::Shutdown);
-                // Whoever has not joined yet gets no GOODBYE but is closed too.
-                for connection in self.peers.keys().copied().collect::<Vec<_>>() {
-                    self.close(connection, &Uri::unchecked(close::SYSTEM_SHUTDOWN));
-                }
-                self.tell_if_ended();
-            }
-        }
-    }
-
-    /// Has the router handle an input and carries out what comes of it.
-    fn feed(&mut self, input: Input) {
-        let mut outputs: VecDeque<Output> = self.router.handle(input).into();
-        while let Some(output) = outputs.pop_front() {
-            match output {
-                Output::Send {
-                    connection,
-                    message,
-                    class,
-                } => {
-                    if let Some(refused) = self.send(connection, message, class) {
-                        // What the router makes of a refusal comes before whatever else it wanted.
-                        for output in self.router.handle(refused).into_iter().rev() {
-                            outputs.push_front(output);
-                        }
-                    }
-                }
-                Output::Close { connection, reason } => self.close(connection, &reason),
-            }
-        }
-    }
-
-    /// Puts a message into its queue. Returns what to tell the router if there was no room.
-    fn send(&mut self, connection: ConnectionId, message: Arc<Outgoing>, class: Class) -> Option<Input> {
-        let peer = self.peers.get_mut(&connection)?;
-        if let Message::Welcome(welcome) = message.message() {
-            peer.session = Some(welcome.session);
-            self.sessions.insert(welcome.session, connection);
-            metrics::gauge!(telemetry::SESSIONS).increment(1.0);
-        }
-        if let (Message::Goodbye(_), Some(session)) = (message.message(), peer.session) {
-            // The session is over although the connection may open another one.
-            peer.session = None;
-            let taken = self.push(connection, message, class);
-            self.forget(session);
-            return taken;
-        }
-        self.push(connection, message, class)
-    }
-
-    fn push(&mut self, connection: ConnectionId, message: Arc<Outgoing>, class: Class) -> Option<Input> {
-        let peer = self.peers.get_mut(&connection)?;
-        if peer.queue.push(&message, class) == Pushed::Taken {
-            return None;
-        }
-        match class {
-            Class::Invocation => {
-                peer.queue.wait_for_room(connection, &self.control);
-                Some(Input::Undelivered { connection, message })
-            }
-            Class::Event | Class::Reply | Class::Control => {
-                let session = peer.session?;
-                peer.queue.forget_bulk();
-                self.slow_peers += 1;
-                metrics::counter!(telemetry::SLOW_PEERS).increment(1);
-                tracing::warn!(session = session.get(), user = ?peer.authid, "closing a peer that reads too slowly");
-                let message = Some("Events arrived faster than they were read.".to_owned());
-                Some(Input::Kill {
-                    session,
-                    reason: Uri::unchecked(close::TOO_SLOW),
-                    message,
-                })
-            }
-        }
-    }
-
-    /// The peer has room for an invocation; goes on as long as the router holds some and there is room.
-    fn room(&mut self, connection: ConnectionId) {
-        loop {
-            let held = self.router.stats().held;
-            self.feed(Input::Room {
-                connection,
-                invocations: 1,
-            });
-            let more = self.router.stats().held;
-            if more == 0 || more >= held {
-                // Nothing was released: either nothing is held here, or the queue is full again and will tell.
-                return;
-            }
-            let Some(peer) = self.peers.get(&connection) else {
-                return;
-            };
-            if !peer.queue.owe_room(connection, &self.control) {
-                return;
-            }
-        }
-    }
-
-    fn close(&mut self, connection: ConnectionId, reason: &Uri) {
-        let Some(peer) = self.peers.get_mut(&connection) else {
-            return;
-        };
-        peer.queue.close(reason);
-        if let Some(session) = peer.session.take() {
-            self.forget(session);
-        }
-    }
-
-    fn detach(&mut self, connection: ConnectionId) {
-        let Some(peer) = self.peers.remove(&connection) else {
-            return;
-        };
-        self.feed(Input::Detach { connection });
-        if let Some(session) = peer.session {
-            self.forget(session);
-        }
-        self.tell_if_ended();
-    }
-
-    fn forget(&mut self, session: SessionId) {
-        self.sessions.remove(&session);
-        metrics::gauge!(telemetry::SESSIONS).decrement(1.0);
-        self.tell_who_left();
-    }
-
-    fn tell_who_left(&mut self) {
-        let sessions = &self.sessions;
-        let gone = self.waiting.extract_if(.., |(session, done)| {
-            !sessions.contains_key(session) || done.is_closed()
-        });
-        for (_, done) in gone {
-            // Who waited may have given up.
-            let _ = done.send(());
-        }
-    }
-
-    fn tell_if_ended(&mut self) {
-        if self.peers.is_empty()
-            && let Some(done) = self.ending.take()
-        {
-            let _ = done.send(());
-        }
-    }
-
-    fn stats(&self) -> RealmStats {
-        let queue_bytes = self.peers.values().map(|peer| peer.queue.bytes()).sum();
-        RealmStats {
-            router: self.router.stats(),
-            queue_bytes,
-            slow_peers: self.slow_peers,
-        }
-    }
-}
-
-async fn sleep_until(origin: Instant, deadline: Option<Duration>) {
-    if let Some(deadline) = deadline {
-        tokio::time::sleep_until(origin + deadline).await;
-    }
-}
-
-impl PeerQueue {
-    fn push(&self, message: &Arc<Outgoing>, class: Class) -> Pushed {
-        match self {
-            Self::Socket(queue) => queue.push(message.clone(), class),
-            Self::Memory { lane, .. } => match lane.try_send(message.message().clone()) {
-                // A closed link ends by itself; what is sent to it is lost either way.
-                Ok(()) | Err(SendError::Closed) => Pushed::Taken,
-                Err(SendError::Full(_)) => Pushed::Full,
-            },
-        }
-    }
-
-    /// After a refused invocation: sees to it that the realm hears of room.
-    fn wait_for_room(&self, connection: ConnectionId, control: &mpsc::WeakUnboundedSender<Control>) {
-        match self {
-            Self::Socket(_) => {} // its writer will tell
-            Self::Memory { lane, .. } => {
-                let (lane, control) = (lane.clone(), control.clone());
-                tokio::spawn(async move {
-                    lane.room().await;
-                    if let Some(control) = control.upgrade() {
-                        let _ = control.send(Control::Room(connection));
-                    }
-                });
-            }
-        }
-    }
-
-    /// The router holds more: true if there is room for it now, otherwise the realm will hear of it.
-    fn owe_room(&self, connection: ConnectionId, control: &mpsc::WeakUnboundedSender<Control>) -> bool {
-        match self {
-            Self::Socket(queue) => queue.owe_room(),
-            Self::Memory { lane, .. } if lane.free() > 0 => true,
-            Self::Memory { .. } => {
-                self.wait_for_room(connection, control);
-                false
-            }
-        }
-    }
-
-    fn forget_bulk(&self) {
-        match self {
-            Self::Socket(queue) => queue.forget_bulk(),
-            Self::Memory { .. } => {}
-        }
-    }
-
-    fn close(&self, reason: &Uri) {
-        match self {
-            Self::Socket(queue) => queue.close(reason.clone()),
-            Self::Memory { lane, ended } => {
-                lane.close();
-                ended.cancel();
-            }
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Socket(queue) => queue.bytes(),
-            Self::Memory { .. } => 0,
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, client::IntoClientRequest, http::HeaderValue},
 };
 
+#[derive(Debug)]
 pub struct Raw {
     pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     pub session: u64,

@@ -1,0 +1,97 @@
+//! How messages get from the realm to a peer: a socket's queue or a link in memory.
+
+use std::{fmt, sync::Arc};
+
+use shared::wamp::{
+    Uri,
+    router::{Class, ConnectionId, Outgoing},
+    transport::{SendError, memory::LaneSender},
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    queue::{Outbound, Pushed},
+    realm::Control,
+};
+
+/// How messages get to a peer.
+#[derive(Clone)]
+pub(super) enum PeerQueue {
+    Socket(Arc<Outbound>),
+    Memory { lane: LaneSender, ended: CancellationToken },
+}
+
+impl fmt::Debug for PeerQueue {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Socket(_) => "Socket",
+            Self::Memory { .. } => "Memory",
+        })
+    }
+}
+
+impl PeerQueue {
+    pub(super) fn push(&self, message: &Arc<Outgoing>, class: Class) -> Pushed {
+        match self {
+            Self::Socket(queue) => queue.push(message.clone(), class),
+            Self::Memory { lane, .. } => match lane.try_send(message.message().clone()) {
+                // A closed link ends by itself; what is sent to it is lost either way.
+                Ok(()) | Err(SendError::Closed) => Pushed::Taken,
+                Err(SendError::Full(_)) => Pushed::Full,
+            },
+        }
+    }
+
+    /// After a refused invocation: sees to it that the realm hears of room.
+    pub(super) fn wait_for_room(&self, connection: ConnectionId, control: &mpsc::WeakUnboundedSender<Control>) {
+        match self {
+            Self::Socket(_) => {} // its writer will tell
+            Self::Memory { lane, .. } => {
+                let (lane, control) = (lane.clone(), control.clone());
+                tokio::spawn(async move {
+                    lane.room().await;
+                    if let Some(control) = control.upgrade() {
+                        let _ = control.send(Control::Room(connection));
+                    }
+                });
+            }
+        }
+    }
+
+    /// The router holds more: true if there is room for it now, otherwise the realm will hear of it.
+    pub(super) fn owe_room(&self, connection: ConnectionId, control: &mpsc::WeakUnboundedSender<Control>) -> bool {
+        match self {
+            Self::Socket(queue) => queue.owe_room(),
+            Self::Memory { lane, .. } if lane.free() > 0 => true,
+            Self::Memory { .. } => {
+                self.wait_for_room(connection, control);
+                false
+            }
+        }
+    }
+
+    pub(super) fn forget_bulk(&self) {
+        match self {
+            Self::Socket(queue) => queue.forget_bulk(),
+            Self::Memory { .. } => {}
+        }
+    }
+
+    pub(super) fn close(&self, reason: &Uri) {
+        match self {
+            Self::Socket(queue) => queue.close(reason.clone()),
+            Self::Memory { lane, ended } => {
+                lane.close();
+                ended.cancel();
+            }
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Socket(queue) => queue.bytes(),
+            Self::Memory { .. } => 0,
+        }
+    }
+}
