@@ -23,7 +23,7 @@ trait Greeter: 'static {
 fn dispatch<N: Greeter>(node: Rc<N>, method: &str, arguments: Arguments) -> Result<Running, Arguments> {
     match method {
         "hello" => Ok(Box::pin(async move {
-            let ((name,), reply) = arguments.take::<(String,)>("hello")?;
+            let ((name,), reply) = arguments.take::<(String,)>("hello", &["name"])?;
             let answer = node.hello(name).await?;
             Answer::new(answer, reply)
         })),

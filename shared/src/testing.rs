@@ -2,6 +2,7 @@
 
 mod placement;
 mod realm;
+mod tap;
 
 pub use coati_macros::test;
 pub use placement::Placement;

@@ -326,3 +326,49 @@ async fn wrappers_chain_from_the_outside_and_each_may_refuse(at: Placement) -> R
     assert_eq!(*log.borrow(), ["outer before refuse"]);
     Ok(())
 }
+
+#[testing::test]
+async fn other_languages_may_pass_arguments_by_keyword_and_leave_out_what_may_be_null() -> Result<()> {
+    use coati_shared::wamp::{message::CallOptions, payload::Payload, uri::Uri};
+
+    #[contract]
+    trait Forms {
+        async fn fill(&self, name: String, note: Option<String>) -> Result<String>;
+    }
+
+    #[node(Forms)]
+    struct FormsNode {}
+
+    impl Forms for FormsNode {
+        async fn fill(&self, name: String, note: Option<String>) -> Result<String> {
+            Ok(format!("{name}:{}", note.unwrap_or_default()))
+        }
+    }
+
+    let realm = Realm::new();
+    FormsNode::new()
+        .node_bind("test.forms", &realm.context("node").await?)
+        .await?;
+    for codec in CodecId::ALL {
+        let peer = realm.peer_with("python", "component", codec).await?;
+        let call = async |payload: Payload| -> Result<String> {
+            let fill = Uri::strict("test.forms.fill")?;
+            let (answer,): (String,) = peer.call(&fill, payload, CallOptions::default()).await?.decode_args()?;
+            Ok(answer)
+        };
+        assert_eq!(call(Payload::encode(codec, &("a",))?).await?, "a:");
+        assert_eq!(call(Payload::encode(codec, &("a", "b"))?).await?, "a:b");
+        let named =
+            [("note", "b"), ("name", "a"), ("unknown", "c")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let named = std::collections::BTreeMap::from(named);
+        assert_eq!(call(Payload::empty(codec).with_kwargs(&named)?).await?, "a:b");
+        for bad in [
+            Payload::empty(codec),
+            Payload::encode(codec, &("a", "b", "c"))?,
+            Payload::encode(codec, &(1, 2))?,
+        ] {
+            assert_eq!(call(bad).await.unwrap_err().kind, ErrorKind::InvalidArgument);
+        }
+    }
+    Ok(())
+}

@@ -281,6 +281,7 @@ fn dispatch_arm(method: &Method, shared: &TokenStream) -> TokenStream {
     let kinds: Vec<TokenStream> = sent.iter().map(|argument| argument.kind.to_token_stream()).collect();
     let names: Vec<TokenStream> = sent.iter().map(|argument| argument.name.to_token_stream()).collect();
     let kinds = tuple(&kinds, &quote!([(); 0]));
+    let spoken = sent.iter().map(|argument| argument.name.unraw().to_string());
     let pattern = tuple(&names, &quote!([]));
     let passed = method.arguments.iter().map(|argument| {
         if argument.is_caller {
@@ -291,7 +292,7 @@ fn dispatch_arm(method: &Method, shared: &TokenStream) -> TokenStream {
     });
     quote! {
         #name => ::std::result::Result::Ok(::std::boxed::Box::pin(async move {
-            let (#pattern, __reply) = arguments.take::<#kinds>(#name)?;
+            let (#pattern, __reply) = arguments.take::<#kinds>(#name, &[#(#spoken),*])?;
             let __answer = self.#ident(#(#passed),*).await?;
             #shared::node::Answer::new(__answer, __reply)
         })),

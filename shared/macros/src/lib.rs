@@ -36,7 +36,7 @@ pub fn contract(attributes: TokenStream, item: TokenStream) -> TokenStream {
 /// Fields of type `Signal<T>` are signals, and constants of their names appear on the type. Fields of type `Value<T>`
 /// and `Computed<T>` are state that can be read by name. A hidden field `node_core` is added, and a function
 /// `new(...) -> Rc<Self>` that takes the fields that are neither signals nor values, in order; `#[init(expression)]`
-/// on a field gives it that value instead of an argument or a default. `#[node(new = make)]` names the function
+/// on a field gives it that value instead of an argument or a default; it may name the arguments and the fields before it. `#[node(new = make)]` names the function
 /// `make`, `#[node(no_new)]` leaves it out.
 #[proc_macro_attribute]
 pub fn node(attributes: TokenStream, item: TokenStream) -> TokenStream {

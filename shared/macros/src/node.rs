@@ -48,6 +48,8 @@ impl Parse for Arguments {
 enum Role {
     Signal(Box<Type>),
     State,
+    /// State that needs a function, and so comes as an argument.
+    Computed,
     Plain,
 }
 
@@ -62,7 +64,7 @@ pub(crate) fn expand(arguments: Arguments, mut item: ItemStruct) -> Result<Token
     };
     let mut signals: Vec<(Field, Type)> = Vec::new();
     let mut states = Vec::new();
-    let (mut parameters, mut values) = (Vec::new(), Vec::new());
+    let (mut names, mut parameters, mut values) = (Vec::new(), Vec::new(), Vec::new());
     for field in &mut fields.named {
         let marked = take(&mut field.attrs, "signal").is_some();
         let init = take(&mut field.attrs, "init")
@@ -77,17 +79,17 @@ pub(crate) fn expand(arguments: Arguments, mut item: ItemStruct) -> Result<Token
         }
         let Some(name) = field.ident.clone() else { continue };
         let kind = &field.ty;
+        names.push(name.clone());
         match (init, &role) {
-            (Some(init), _) => values.push(quote!(#name: #init)),
-            (None, Role::Plain) => {
-                parameters.push(quote!(#name: #kind));
-                values.push(quote!(#name));
+            (Some(init), _) => values.push(quote!(let #name: #kind = #init;)),
+            (None, Role::Plain | Role::Computed) => parameters.push(quote!(#name: #kind)),
+            (None, Role::Signal(_) | Role::State) => {
+                values.push(quote!(let #name: #kind = ::std::default::Default::default();));
             }
-            (None, Role::Signal(_) | Role::State) => values.push(quote!(#name: ::std::default::Default::default())),
         }
         match role {
             Role::Signal(payload) => signals.push((field.clone(), *payload)),
-            Role::State => states.push(name),
+            Role::State | Role::Computed => states.push(name),
             Role::Plain => {}
         }
     }
@@ -102,7 +104,8 @@ pub(crate) fn expand(arguments: Arguments, mut item: ItemStruct) -> Result<Token
             #[doc = #about]
             #[allow(dead_code, clippy::too_many_arguments, clippy::new_ret_no_self)]
             #visibility fn #constructor(#(#parameters),*) -> ::std::rc::Rc<Self> {
-                ::std::rc::Rc::new(Self { #(#values,)* node_core: ::std::default::Default::default() })
+                #(#values)*
+                ::std::rc::Rc::new(Self { #(#names,)* node_core: ::std::default::Default::default() })
             }
         }
     });
@@ -240,6 +243,7 @@ fn role(kind: &Type) -> Role {
             _ => Role::Plain,
         },
         ("Value", PathArguments::AngleBracketed(_)) => Role::State,
+        ("Computed", PathArguments::AngleBracketed(_)) => Role::Computed,
         _ => Role::Plain,
     }
 }

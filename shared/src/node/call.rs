@@ -20,7 +20,7 @@ use serde::{
 use crate::{
     error::{Error, ErrorKind, Result},
     path::Path,
-    wamp::{codec::CodecId, id::SessionId, payload::Payload},
+    wamp::{codec::CodecId, id::SessionId, payload::Payload, value::Dynamic},
 };
 
 /// How long a call waits for its answer unless the context or the caller says otherwise.
@@ -130,16 +130,15 @@ impl Arguments {
         Self(Form::Wire(payload))
     }
 
-    /// The values, and how the answer must look.
+    /// The values, and how the answer must look. `names` are those of the parameters: other languages may pass them
+    /// by keyword, and leave out what may be null.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if they are not what the contract says.
-    pub fn take<A: DeserializeOwned + 'static>(self, method: &str) -> Result<(A, Reply)> {
+    pub fn take<A: DeserializeOwned + 'static>(self, method: &str, names: &[&str]) -> Result<(A, Reply)> {
         let refuse = |why: &str| {
-            Error::new(
-                ErrorKind::InvalidArgument,
-                format!("The arguments of {method} do not fit: {why}."),
-            )
+            let text = format!("The arguments of {method} do not fit: {why}.");
+            Error::new(ErrorKind::InvalidArgument, text)
         };
         match self.0 {
             Form::Local(arguments) => match arguments.downcast() {
@@ -147,11 +146,37 @@ impl Arguments {
                 Err(_) => Err(refuse("they are of other types")),
             },
             Form::Wire(payload) => {
-                let arguments = payload.decode_args().map_err(|error| refuse(&error.to_string()))?;
-                Ok((arguments, Reply(Some(payload.codec()))))
+                let reply = Reply(Some(payload.codec()));
+                if payload.kwargs().is_empty()
+                    && let Ok(arguments) = payload.decode_args()
+                {
+                    return Ok((arguments, reply));
+                }
+                let arguments = in_order(&payload, names).and_then(|payload| payload.decode_args());
+                arguments
+                    .map(|arguments| (arguments, reply))
+                    .map_err(|error| refuse(&error.message))
             }
         }
     }
+}
+
+/// Positional arguments out of positional and keyword ones: what is missing becomes null, what is unknown is ignored.
+fn in_order(payload: &Payload, names: &[&str]) -> Result<Payload> {
+    let mut arguments: Vec<Dynamic> = payload.decode_args()?;
+    if arguments.len() > names.len() {
+        let text = format!("there are {}, and it takes {}", arguments.len(), names.len());
+        return Err(Error::new(ErrorKind::InvalidArgument, text));
+    }
+    let named: Dynamic = if payload.kwargs().is_empty() {
+        Dynamic::Null
+    } else {
+        payload.decode_kwargs()?
+    };
+    for name in &names[arguments.len()..] {
+        arguments.push(named.get(name).cloned().unwrap_or_default());
+    }
+    Payload::encode(payload.codec(), &arguments)
 }
 
 impl Answer {

@@ -325,7 +325,7 @@ impl Member {
                     .iter()
                     .map(|known| (known.name.to_owned(), known.fingerprint_text()));
                 let all: Vec<(String, String)> = all.collect();
-                let (_none, reply) = arguments.take::<[(); 0]>(&name)?;
+                let (_none, reply) = arguments.take::<[(); 0]>(&name, &[])?;
                 return Answer::new(all, reply);
             }
             match callee.node_dispatch(&name, arguments) {

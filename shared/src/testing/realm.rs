@@ -1,44 +1,33 @@
-//! A realm in memory: the pure router with memory links, and a tap on all that passes.
+//! A realm in memory for tests: the very router that servers run, with a tap and a pair of scissors on each link.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::BTreeMap,
-    fmt,
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
 
-use futures::FutureExt;
-
+use super::tap::{Scissors, Tap, tapped};
 use crate::{
     error::Result,
     node::NodeContext,
     platform::{PlatformRef, default_platform},
     wamp::{
+        LocalRealm,
         codec::CodecId,
         id::SessionId,
         peer::{Join, Peer},
-        router::{ConnectionId, Input, Open, Outgoing, Output, Principal, Router, RouterConfig},
-        transport::memory::{self, LaneSender},
+        router::{Input, Open, Principal, Router, RouterConfig},
         uri::Uri,
     },
 };
 
-/// How many messages without reserved room wait on a link of the realm.
+/// How many messages without reserved room wait on a link of the realm, each way.
 const CAPACITY: usize = 256;
 
 /// A realm for tests. Clones are the same realm.
 #[derive(Clone)]
-pub struct Realm(Rc<Inner>);
-
-struct Inner {
+pub struct Realm {
     platform: PlatformRef,
     name: Uri,
-    router: RefCell<Router>,
-    links: RefCell<BTreeMap<ConnectionId, LaneSender>>,
-    codecs: RefCell<BTreeMap<ConnectionId, CodecId>>,
-    sessions: RefCell<BTreeMap<SessionId, ConnectionId>>,
-    counts: RefCell<BTreeMap<(CodecId, &'static str), u64>>,
-    next: Cell<u64>,
+    local: LocalRealm,
+    tap: Tap,
+    links: Rc<RefCell<BTreeMap<SessionId, Scissors>>>,
 }
 
 impl Default for Realm {
@@ -60,17 +49,14 @@ impl Realm {
     /// A realm with a router of one's own making.
     #[must_use]
     pub fn with_config(config: RouterConfig) -> Self {
-        let name = Uri::unchecked("test");
-        Self(Rc::new(Inner {
-            platform: default_platform(),
-            router: RefCell::new(Router::new(name.clone(), config)),
+        let (platform, name) = (default_platform(), Uri::unchecked("test"));
+        Self {
+            local: LocalRealm::new(platform.clone(), Router::new(name.clone(), config)),
+            platform,
             name,
-            links: RefCell::default(),
-            codecs: RefCell::default(),
-            sessions: RefCell::default(),
-            counts: RefCell::default(),
-            next: Cell::new(1),
-        }))
+            tap: Tap::default(),
+            links: Rc::default(),
+        }
     }
 
     /// Joins a session of a role; `node` is trusted, as server trees are. Its authid is the role's name.
@@ -86,11 +72,6 @@ impl Realm {
     /// # Errors
     /// If the router aborts.
     pub async fn peer_with(&self, authid: &str, role: &str, codec: CodecId) -> Result<Peer> {
-        let connection = ConnectionId(self.0.next.get());
-        self.0.next.set(connection.0 + 1);
-        let (link, far) = memory::link(CAPACITY, codec);
-        self.0.links.borrow_mut().insert(connection, far.outgoing);
-        self.0.codecs.borrow_mut().insert(connection, codec);
         let principal = Principal {
             authid: authid.to_owned(),
             authrole: role.to_owned(),
@@ -98,23 +79,9 @@ impl Realm {
             authprovider: "test".to_owned(),
             internal: role == "node",
         };
-        self.handle(Input::Attach {
-            connection,
-            codec,
-            principal,
-        });
-        let realm = self.clone();
-        let incoming = far.incoming;
-        let reader = async move {
-            while let Some(message) = incoming.receive().await {
-                realm.count(connection, message.name());
-                realm.handle(Input::Message { connection, message });
-            }
-            realm.detach(connection);
-        };
-        self.0.platform.spawn_local(reader.boxed_local());
-        let peer = Peer::join(self.0.platform.clone(), link, Join::new(self.0.name.clone())).await?;
-        self.0.sessions.borrow_mut().insert(peer.session().session, connection);
+        let (link, scissors) = tapped(self.local.connect(principal, codec, CAPACITY), &self.tap);
+        let peer = Peer::join(self.platform.clone(), link, Join::new(self.name.clone())).await?;
+        self.links.borrow_mut().insert(peer.session().session, scissors);
         Ok(peer)
     }
 
@@ -123,90 +90,40 @@ impl Realm {
     /// # Errors
     /// If the router aborts.
     pub async fn context(&self, role: &str) -> Result<NodeContext> {
-        Ok(NodeContext::root(self.0.platform.clone(), Some(self.peer(role).await?)))
+        Ok(NodeContext::root(self.platform.clone(), Some(self.peer(role).await?)))
     }
 
     /// Cuts a peer's link, as a lost connection does.
     pub fn cut(&self, peer: &Peer) {
-        let connection = self.0.sessions.borrow_mut().remove(&peer.session().session);
-        if let Some(connection) = connection {
-            self.detach(connection);
-        }
+        let link = self.links.borrow_mut().remove(&peer.session().session);
+        link.iter().for_each(Scissors::cut);
     }
 
-    /// How many messages of a kind passed the router, either way, in any codec: `realm.passed("CALL")`.
+    /// How many messages of a kind passed, either way, in any codec: `realm.passed("CALL")`.
     #[must_use]
     pub fn passed(&self, kind: &str) -> u64 {
-        self.0
-            .counts
-            .borrow()
+        let counts = self.tap.counts();
+        counts
             .iter()
             .filter(|((_, name), _)| *name == kind)
             .map(|(_, count)| count)
             .sum()
     }
 
-    /// How many messages of each kind passed the router, by codec.
+    /// How many messages of each kind passed, by the codec of the link.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<(CodecId, &'static str), u64> {
-        self.0.counts.borrow().clone()
+        self.tap.counts()
     }
 
-    /// Hands an input to the router, for tests of what shells do: binding bases, granting topics, killing sessions.
+    /// Hands an input to the router, for tests of what servers do: binding bases, granting topics, killing sessions.
     pub fn handle(&self, input: Input) {
-        let mut inputs = vec![input];
-        while let Some(input) = inputs.pop() {
-            let outputs = self.0.router.borrow_mut().handle(input);
-            inputs.extend(outputs.into_iter().filter_map(|output| self.perform(output)));
-        }
+        self.local.handle(input);
     }
 
-    /// Does what the router says; answers what the router must hear of it.
-    fn perform(&self, output: Output) -> Option<Input> {
-        match output {
-            Output::Send {
-                connection, message, ..
-            } => {
-                let link = self.0.links.borrow().get(&connection).cloned()?;
-                let kind = message.message().name();
-                let kept = message.clone();
-                match link.try_send(Outgoing::into_message(message)) {
-                    Ok(()) => {
-                        self.count(connection, kind);
-                        None
-                    }
-                    Err(_) if kind == "INVOCATION" => Some(Input::Undelivered {
-                        connection,
-                        message: kept,
-                    }),
-                    Err(_) => Some(self.forget(connection)),
-                }
-            }
-            Output::Close { connection, .. } => {
-                drop(self.forget(connection));
-                None
-            }
-        }
-    }
-
-    fn detach(&self, connection: ConnectionId) {
-        if self.0.links.borrow().contains_key(&connection) {
-            let input = self.forget(connection);
-            self.handle(input);
-        }
-    }
-
-    fn forget(&self, connection: ConnectionId) -> Input {
-        if let Some(link) = self.0.links.borrow_mut().remove(&connection) {
-            link.close();
-        }
-        Input::Detach { connection }
-    }
-
-    fn count(&self, connection: ConnectionId, kind: &'static str) {
-        if let Some(codec) = self.0.codecs.borrow().get(&connection) {
-            *self.0.counts.borrow_mut().entry((*codec, kind)).or_default() += 1;
-        }
+    /// Asks the router something, such as its statistics.
+    pub fn with_router<T>(&self, ask: impl FnOnce(&Router) -> T) -> T {
+        self.local.with_router(ask)
     }
 }
 
