@@ -1,2 +1,7 @@
-//! The server binary.
-fn main() {}
+//! The server binary of Safety.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    safety::cli::main()
+}

@@ -10,10 +10,22 @@ use shared::{
 
 /// Where an assessment stands.
 pub const STATUSES: &[Choice] = &[
-    Choice { value: "draft", label: "Draft" },
-    Choice { value: "open", label: "Open" },
-    Choice { value: "mitigated", label: "Mitigated" },
-    Choice { value: "closed", label: "Closed" },
+    Choice {
+        value: "draft",
+        label: "Draft",
+    },
+    Choice {
+        value: "open",
+        label: "Open",
+    },
+    Choice {
+        value: "mitigated",
+        label: "Mitigated",
+    },
+    Choice {
+        value: "closed",
+        label: "Closed",
+    },
 ];
 
 /// The fields of an assessment, in the order of a row's cells.
@@ -28,10 +40,16 @@ pub const FIELDS: &[Field] = &[
     Field::text("hazard", "Hazard", 200).read_only(),
     Field::integer_within("probability", "Probability", 1, 5).hint("1 is rare, 5 is almost certain."),
     Field::integer_within("severity", "Severity", 1, 5).hint("1 is negligible, 5 is fatal."),
-    Field::integer_within("risk", "Risk", 1, 25).read_only().hint("Probability times severity."),
+    Field::integer_within("risk", "Risk", 1, 25)
+        .read_only()
+        .hint("Probability times severity."),
     Field::choice("status", "Status", STATUSES),
-    Field::text("responsible", "Responsible", 100).nullable().hint("Who sees to it."),
-    Field::date("due", "Due").nullable().hint("Until when it must be dealt with."),
+    Field::text("responsible", "Responsible", 100)
+        .nullable()
+        .hint("Who sees to it."),
+    Field::date("due", "Due")
+        .nullable()
+        .hint("Until when it must be dealt with."),
     Field::multiline("notes", "Notes", 4_000).nullable(),
 ];
 
@@ -122,7 +140,10 @@ impl Entity for Assessment {
             notes,
         ] = row.cells.as_slice()
         else {
-            return Err(Error::new(ErrorKind::InvalidArgument, format!("Row {} is no assessment.", row.key)));
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("Row {} is no assessment.", row.key),
+            ));
         };
         Ok(Self {
             id: *id,
@@ -199,16 +220,39 @@ mod tests {
     fn the_typed_rules_agree_with_the_field_metadata() {
         assert!(assessment().validate().is_ok());
         let wrong = [
-            Assessment { probability: 6, ..assessment() },
-            Assessment { severity: 0, ..assessment() },
-            Assessment { title: String::new(), ..assessment() },
-            Assessment { status: "gone".into(), ..assessment() },
-            Assessment { notes: Some("x".repeat(4_001)), ..assessment() },
+            Assessment {
+                probability: 6,
+                ..assessment()
+            },
+            Assessment {
+                severity: 0,
+                ..assessment()
+            },
+            Assessment {
+                title: String::new(),
+                ..assessment()
+            },
+            Assessment {
+                status: "gone".into(),
+                ..assessment()
+            },
+            Assessment {
+                notes: Some("x".repeat(4_001)),
+                ..assessment()
+            },
         ];
         for assessment in wrong {
             assert!(assessment.validate().is_err());
-            let invalid = FIELDS.iter().zip(assessment.to_cells()).filter(|(field, _)| !field.read_only);
-            assert!(invalid.filter_map(|(field, cell)| shared::data::validate_value(field, &cell)).count() == 1);
+            let invalid = FIELDS
+                .iter()
+                .zip(assessment.to_cells())
+                .filter(|(field, _)| !field.read_only);
+            assert!(
+                invalid
+                    .filter_map(|(field, cell)| shared::data::validate_value(field, &cell))
+                    .count()
+                    == 1
+            );
         }
     }
 }

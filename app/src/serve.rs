@@ -1,0 +1,100 @@
+//! Puts the server of Safety together: database, live data, session roots, client.
+
+use std::{io::Write, sync::Arc};
+
+use server::{
+    Config, Error, ErrorKind, Server,
+    data::{DataHub, Db, FeedOptions},
+    service::{Candidate, Catalogue, CursorNode, FrameChannel, Sessions},
+};
+use shared::intent::Operation;
+
+use crate::{
+    assessments::{controller::AssessmentsController, source},
+    cli, demo, diagnostics,
+};
+
+include!(concat!(env!("OUT_DIR"), "/assets.rs"));
+
+/// The accounts that `--demo` makes, and their passwords, which are printed at start.
+const DEMO_ACCOUNTS: [(&str, &str, &str); 3] = [
+    ("admin", "admin-demo", "admin"),
+    ("assessor", "assessor-demo", "assessor"),
+    ("reader", "reader-demo", "reader"),
+];
+
+/// Opens the database and brings it to this version's schema.
+pub(crate) async fn open(url: &str) -> Result<Db, Error> {
+    make_default_folder(url)?;
+    let db = Db::connect(url).await?;
+    db.migrate(&source::migrations()).await?;
+    Ok(db)
+}
+
+/// The default database has a folder of its own, which a first start makes; any other folder must be there.
+fn make_default_folder(url: &str) -> Result<(), Error> {
+    if url != cli::DEFAULT_DATABASE {
+        return Ok(());
+    }
+    std::fs::create_dir_all("data")
+        .map_err(|error| Error::new(ErrorKind::Io, "The folder data cannot be made here").because(error))
+}
+
+/// Serves until the process is told to stop.
+pub(crate) async fn serve(
+    config: Config,
+    url: &str,
+    feed: FeedOptions,
+    demo: Option<u64>,
+    with_diagnostics: bool,
+) -> Result<(), Error> {
+    let db = open(url).await?;
+    if let Some(rows) = demo {
+        fill(&db, rows).await?;
+    }
+    let frames = FrameChannel::default();
+    let hub = DataHub::start(db.clone(), source::sources(), Arc::new(frames.clone()), feed).await?;
+    let mut catalogue = Catalogue::default().with(assessments(hub));
+    if with_diagnostics {
+        catalogue = catalogue.with(diagnostics::candidate());
+    }
+    let db = Arc::new(db);
+    Server::builder()
+        .config(config)
+        .title("Safety")
+        .realm("safety")
+        .contracts(crate::contracts())
+        .client("safety", ASSETS)
+        .accounts(db.clone())
+        .service(Arc::new(frames))
+        .service(Arc::new(Sessions::new(catalogue, db)))
+        .run()
+        .await
+}
+
+fn assessments(hub: DataHub) -> Candidate {
+    Candidate {
+        operation: Operation::View,
+        source: "assessments",
+        view: "assessments",
+        title: "Assessments",
+        roles: &["admin", "assessor", "reader"],
+        build: Box::new(move |scope, _intent| {
+            let rows = CursorNode::over(hub.clone(), "assessments", scope);
+            Ok(AssessmentsController::with_rows(rows))
+        }),
+    }
+}
+
+async fn fill(db: &Db, rows: u64) -> Result<(), Error> {
+    if demo::is_empty(db).await? {
+        demo::seed(db, rows).await?;
+    }
+    for (login, password, role) in DEMO_ACCOUNTS {
+        if db.find_role(login).await?.is_none() {
+            cli::add_user(db, login, password, role).await?;
+        }
+        let _ = writeln!(std::io::stdout(), "demo account: {login} / {password} ({role})");
+    }
+    Ok(())
+}
