@@ -136,12 +136,13 @@ impl Payload {
     /// [`ErrorKind::InvalidArgument`] if they do not have that shape.
     pub fn decode_args<T: DeserializeOwned>(&self) -> Result<T> {
         DECODES.fetch_add(1, Ordering::Relaxed);
-        let bytes = if self.args.is_empty() {
-            self.codec.empty_sequence()
+        let decoded = if self.args.is_empty() {
+            let sequence = self.codec.value_from_slice(self.codec.empty_sequence());
+            sequence.or_else(|text| self.codec.value_from_slice(self.codec.null()).map_err(|_| text))
         } else {
-            &self.args
+            self.codec.value_from_slice(&self.args)
         };
-        self.codec.value_from_slice(bytes).map_err(|text| undecodable(&text))
+        decoded.map_err(|text| undecodable(&text))
     }
 
     /// The keyword arguments as a struct or a map. Absent arguments read as an empty map.

@@ -197,7 +197,8 @@ impl<'de> Deserialize<'de> for Uri {
                 Ok(Uri(text.into()))
             }
         }
-        deserializer.deserialize_str(Visitor)
+        // Not `str`: ciborium reads those up to a small size only.
+        deserializer.deserialize_string(Visitor)
     }
 }
 

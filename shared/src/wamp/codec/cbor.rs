@@ -129,14 +129,13 @@ impl<'a> Scanner<'a> {
     fn string(&mut self, major: u8, count: u64) -> Result<(), DecodeError> {
         let start = self.at;
         let bytes = self.take(count)?;
-        if major == 3 {
-            if let Err(error) = std::str::from_utf8(bytes) {
+        if major == 3
+            && let Err(error) = std::str::from_utf8(bytes) {
                 return Err(DecodeError::malformed(
                     "text that is not UTF-8",
                     start + error.valid_up_to(),
                 ));
             }
-        }
         Ok(())
     }
 }

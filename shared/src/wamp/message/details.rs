@@ -33,7 +33,7 @@ impl<'de> Deserialize<'de> for Key<'de> {
                 Ok(Key(Cow::Owned(text.to_owned())))
             }
         }
-        deserializer.deserialize_str(Visitor)
+        deserializer.deserialize_string(Visitor)
     }
 }
 

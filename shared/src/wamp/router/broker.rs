@@ -93,11 +93,10 @@ impl Broker {
         let subscription = self.subscriptions.get_mut(&id)?;
         let policy = subscription.policy;
         subscription.subscribers.remove(&session);
-        if subscription.subscribers.is_empty() {
-            if let Some(subscription) = self.subscriptions.remove(&id) {
+        if subscription.subscribers.is_empty()
+            && let Some(subscription) = self.subscriptions.remove(&id) {
                 self.index.remove(policy, &subscription.uri);
             }
-        }
         Some(policy)
     }
 
@@ -178,13 +177,14 @@ impl Filter<'_> {
         }
         let options = self.options;
         let is_publisher = member.session == self.publisher.session;
-        !(is_publisher && options.exclude_me.unwrap_or(true))
-            && !has(options.exclude.as_ref(), &member.session, false)
-            && !has(options.exclude_authid.as_ref(), member.authid.as_str(), false)
-            && !has(options.exclude_authrole.as_ref(), member.authrole.as_str(), false)
-            && has(options.eligible.as_ref(), &member.session, true)
+        let excluded = (is_publisher && options.exclude_me.unwrap_or(true))
+            || has(options.exclude.as_ref(), &member.session, false)
+            || has(options.exclude_authid.as_ref(), member.authid.as_str(), false)
+            || has(options.exclude_authrole.as_ref(), member.authrole.as_str(), false);
+        let eligible = has(options.eligible.as_ref(), &member.session, true)
             && has(options.eligible_authid.as_ref(), member.authid.as_str(), true)
-            && has(options.eligible_authrole.as_ref(), member.authrole.as_str(), true)
+            && has(options.eligible_authrole.as_ref(), member.authrole.as_str(), true);
+        eligible && !excluded
     }
 
     fn details(&self, policy: MatchPolicy, topic: &Uri) -> EventDetails {

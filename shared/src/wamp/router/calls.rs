@@ -293,11 +293,10 @@ impl Calls {
         if !party.cancels || is_held(party, callee.1) {
             return false;
         }
-        if let Some(in_flight) = self.invocations.get_mut(&callee) {
-            if !std::mem::replace(&mut in_flight.interrupted, true) {
+        if let Some(in_flight) = self.invocations.get_mut(&callee)
+            && !std::mem::replace(&mut in_flight.interrupted, true) {
                 interrupt(party, callee.1, CancelMode::Kill, reason.cloned(), out);
             }
-        }
         true
     }
 

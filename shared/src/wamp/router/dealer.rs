@@ -109,11 +109,10 @@ impl Dealer {
         let registration = self.registrations.get_mut(&id)?;
         let policy = registration.policy;
         registration.callees.retain(|callee| callee.session != session);
-        if registration.callees.is_empty() {
-            if let Some(registration) = self.registrations.remove(&id) {
+        if registration.callees.is_empty()
+            && let Some(registration) = self.registrations.remove(&id) {
                 self.index.remove(policy, &registration.uri);
             }
-        }
         Some(policy)
     }
 
