@@ -10,6 +10,7 @@ use reactive_graph::{
     computed::ArcMemo,
     effect::RenderEffect,
     graph::{Observer, untrack},
+    owner::Owner,
     signal::ArcRwSignal,
     traits::{ReadUntracked, Set, Track, Update, With, WithUntracked},
 };
@@ -160,6 +161,11 @@ impl<T: fmt::Debug + Send + Sync + 'static> fmt::Debug for Computed<T> {
 /// Runs a piece of code without tracking what it reads.
 pub fn untracked<R>(run: impl FnOnce() -> R) -> R {
     untrack(run)
+}
+
+/// Runs code when the node, watch or view whose code runs now ends. Outside of them it does nothing.
+pub fn on_cleanup(run: impl FnOnce() + Send + Sync + 'static) {
+    Owner::on_cleanup(run);
 }
 
 /// A piece of code that runs at once and again after anything it read has changed; ends when dropped.

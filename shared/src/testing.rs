@@ -25,7 +25,8 @@ pub async fn settle() {
     }
 }
 
-async fn yield_now() {
+/// Lets every other task that is ready run once.
+pub async fn yield_now() {
     let mut yielded = false;
     std::future::poll_fn(|context| {
         if std::mem::replace(&mut yielded, true) {

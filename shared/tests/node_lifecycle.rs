@@ -24,6 +24,7 @@ impl Probe {
             Some(&event.path),
             "the path is there when the handler runs"
         );
+        testing::yield_now().await;
         self.log.borrow_mut().push(("bind", self.number));
         if self.fails.take() {
             Err(Error::new(ErrorKind::Refused, "told to fail"))
@@ -41,6 +42,7 @@ impl Probe {
     async fn unbound(&self, event: NodeEvent) {
         assert!(self.node_children().is_empty(), "children go first");
         assert_eq!(self.node_path(), Some(event.path), "path and context are still there");
+        testing::yield_now().await;
         assert!(self.node_context().is_some());
         self.log.borrow_mut().push(("unbind", self.number));
     }

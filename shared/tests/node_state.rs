@@ -5,7 +5,7 @@ use std::{
     rc::Rc,
 };
 
-use coati_shared::{prelude::*, testing};
+use coati_shared::{prelude::*, state::on_cleanup, testing};
 
 /// Not serialisable, and state nevertheless.
 #[derive(Default)]
@@ -186,5 +186,47 @@ async fn an_unbound_tree_is_freed() -> Result<()> {
         weak_parent.upgrade().is_none() && weak_child.upgrade().is_none(),
         "nothing holds on to it"
     );
+    Ok(())
+}
+
+#[testing::test]
+async fn what_a_node_set_up_is_cleaned_up_when_it_is_unbound_and_once() -> Result<()> {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    #[node]
+    struct Tidy {
+        cleaned: Arc<AtomicU32>,
+    }
+
+    #[handlers]
+    impl Tidy {
+        #[handler(on_node_bind)]
+        async fn set_up(&self) {
+            testing::yield_now().await;
+            let cleaned = self.cleaned.clone();
+            on_cleanup(move || drop(cleaned.fetch_add(1, Ordering::Relaxed)));
+        }
+    }
+
+    let context = testing::local_context();
+    let (parent, child) = (Tidy::new(Arc::default()), Tidy::new(Arc::default()));
+    parent.node_bind("parent", &context).await?;
+    parent.node_add("child", child.clone()).await?;
+    let counts = || {
+        (
+            parent.cleaned.load(Ordering::Relaxed),
+            child.cleaned.load(Ordering::Relaxed),
+        )
+    };
+    assert_eq!(counts(), (0, 0));
+    // A task that is still there, though cancelled, must not put the cleaning off.
+    parent.spawn(std::future::pending());
+    child.spawn(std::future::pending());
+    testing::settle().await;
+    parent.node_unbind().await?;
+    assert_eq!(counts(), (1, 1));
     Ok(())
 }

@@ -57,7 +57,7 @@ pub(super) fn tapped(link: Link, tap: &Tap) -> (Link, Scissors) {
         // A dropped pair of scissors cuts nothing.
         is_cut: async move {
             if is_cut.await.is_err() {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
         .boxed_local()
