@@ -1,5 +1,4 @@
 //! Peers over the router in memory: calls, events, giving up, back-pressure with every capacity at 1, and leaving.
-#![cfg(not(target_arch = "wasm32"))]
 
 use std::{
     cell::{Cell, RefCell},

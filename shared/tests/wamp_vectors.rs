@@ -1,5 +1,4 @@
 //! The message vectors of the WAMP project, read where they are: `../shared/wamp-vectors` or the folder `WAMP_VECTORS`.
-#![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 use std::path::{Path, PathBuf};

@@ -422,10 +422,11 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         if let Some(inner) = self.inner.upgrade()
-            && inner.forget_registration(self.id) {
-                // Nobody waits for the answer; without a session there is nothing to take back.
-                let _ = inner.ask(Request::Unregister { registration: self.id }, Waiting::Nobody);
-            }
+            && inner.forget_registration(self.id)
+        {
+            // Nobody waits for the answer; without a session there is nothing to take back.
+            let _ = inner.ask(Request::Unregister { registration: self.id }, Waiting::Nobody);
+        }
     }
 }
 
@@ -462,8 +463,9 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         if let Some(inner) = self.inner.upgrade()
-            && inner.forget_subscriber(self.id, self.key) {
-                let _ = inner.ask(Request::Unsubscribe { subscription: self.id }, Waiting::Nobody);
-            }
+            && inner.forget_subscriber(self.id, self.key)
+        {
+            let _ = inner.ask(Request::Unsubscribe { subscription: self.id }, Waiting::Nobody);
+        }
     }
 }

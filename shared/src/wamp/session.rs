@@ -1,5 +1,8 @@
 //! The pure client session: joining, requests and their answers, events and invocations, leaving.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     error::{Error, ErrorKind, Result, WireDetails},
     wamp::{

@@ -130,12 +130,13 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let bytes = self.take(count)?;
         if major == 3
-            && let Err(error) = std::str::from_utf8(bytes) {
-                return Err(DecodeError::malformed(
-                    "text that is not UTF-8",
-                    start + error.valid_up_to(),
-                ));
-            }
+            && let Err(error) = std::str::from_utf8(bytes)
+        {
+            return Err(DecodeError::malformed(
+                "text that is not UTF-8",
+                start + error.valid_up_to(),
+            ));
+        }
         Ok(())
     }
 }

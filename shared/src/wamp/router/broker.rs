@@ -94,9 +94,10 @@ impl Broker {
         let policy = subscription.policy;
         subscription.subscribers.remove(&session);
         if subscription.subscribers.is_empty()
-            && let Some(subscription) = self.subscriptions.remove(&id) {
-                self.index.remove(policy, &subscription.uri);
-            }
+            && let Some(subscription) = self.subscriptions.remove(&id)
+        {
+            self.index.remove(policy, &subscription.uri);
+        }
         Some(policy)
     }
 

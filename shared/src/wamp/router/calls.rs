@@ -294,9 +294,10 @@ impl Calls {
             return false;
         }
         if let Some(in_flight) = self.invocations.get_mut(&callee)
-            && !std::mem::replace(&mut in_flight.interrupted, true) {
-                interrupt(party, callee.1, CancelMode::Kill, reason.cloned(), out);
-            }
+            && !std::mem::replace(&mut in_flight.interrupted, true)
+        {
+            interrupt(party, callee.1, CancelMode::Kill, reason.cloned(), out);
+        }
         true
     }
 

@@ -110,9 +110,10 @@ impl Dealer {
         let policy = registration.policy;
         registration.callees.retain(|callee| callee.session != session);
         if registration.callees.is_empty()
-            && let Some(registration) = self.registrations.remove(&id) {
-                self.index.remove(policy, &registration.uri);
-            }
+            && let Some(registration) = self.registrations.remove(&id)
+        {
+            self.index.remove(policy, &registration.uri);
+        }
         Some(policy)
     }
 

@@ -101,10 +101,11 @@ impl Router {
         };
         let principal = connection.principal.clone();
         if let (Some(expected), Some(coati), false) = (&self.config.contracts, &hello.details.coati, principal.internal)
-            && coati.contracts != *expected {
-                let text = "This client was built against other contracts than the server's.".to_owned();
-                return self.abort(id, error::CLIENT_OUTDATED, text, out);
-            }
+            && coati.contracts != *expected
+        {
+            let text = "This client was built against other contracts than the server's.".to_owned();
+            return self.abort(id, error::CLIENT_OUTDATED, text, out);
+        }
         let session = loop {
             let drawn = SessionId::wrapped(self.ids.next_id());
             if !self.sessions.contains_key(&drawn) {
