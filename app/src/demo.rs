@@ -158,6 +158,7 @@ pub async fn seed(db: &Db, rows: u64) -> Result<()> {
         let batch = (from..to).map(assessment).collect::<Result<Vec<_>>>()?;
         let mut transaction = db.write().await?;
         transaction.insert_rows("assessment", &columns, &batch).await?;
+        transaction.skip_used_keys("assessment", "id").await?;
         db.commit(transaction).await?;
         from = to;
     }

@@ -47,8 +47,13 @@ impl Transaction {
                     if column > 0 {
                         sql.push_str(", ");
                     }
-                    values.push(cell.clone());
-                    sql.push_str(&self.placeholder(values.len(), cell));
+                    if cell.is_null() {
+                        // Written out: a bound null would need a type.
+                        sql.push_str("NULL");
+                    } else {
+                        values.push(cell.clone());
+                        sql.push_str(&self.placeholder(values.len(), cell));
+                    }
                 }
                 sql.push(')');
             }
@@ -57,12 +62,25 @@ impl Transaction {
         Ok(())
     }
 
+    /// Lets new rows get keys above those that were inserted by hand. SQLite does so by itself.
+    ///
+    /// # Errors
+    /// As [`Transaction::insert_rows`].
+    pub async fn skip_used_keys(&mut self, table: &str, column: &str) -> Result<()> {
+        check_names(table, &[column])?;
+        if self.backend() == Backend::Sqlite {
+            return Ok(());
+        }
+        let sql = format!(
+            "SELECT setval(pg_get_serial_sequence('{table}', '{column}'), (SELECT max(\"{column}\") FROM \"{table}\"))"
+        );
+        self.fetch(&Statement::new(sql, Vec::new())).await.map(drop)
+    }
+
     fn placeholder(&self, number: usize, cell: &Cell) -> String {
         match (self.backend(), cell) {
             (Backend::Sqlite, _) => "?".to_owned(),
             (Backend::Postgres, Cell::Date(_)) => format!("${number}::text::date"),
-            // A null has no type of its own; written out, it takes the column's.
-            (Backend::Postgres, Cell::Null) => format!("nullif(${number}, ${number})"),
             (Backend::Postgres, _) => format!("${number}"),
         }
     }

@@ -104,7 +104,7 @@ impl Renderer<'_> {
         for scope in scopes {
             names.extend(scope.fields());
             let both = self.filter(&scope.filter)?.and(self.filter(&scope.rule)?);
-            select.expr(Expr::cust_with_expr("CASE WHEN ? THEN 1 ELSE 0 END", both));
+            select.expr(self.embed("CASE WHEN ? THEN 1 ELSE 0 END", "CASE WHEN $1 THEN 1 ELSE 0 END", both));
         }
         self.from(&mut select, &names, None);
         select.and_where(self.key().is_in(keys.iter().map(key_value)));
@@ -254,8 +254,16 @@ impl Renderer<'_> {
             Filter::All => Ok(Expr::cust("1 = 1")),
             Filter::And(parts) => self.fold(parts, "1 = 1", |one, other| one.and(other)),
             Filter::Or(parts) => self.fold(parts, "1 = 0", |one, other| one.or(other)),
-            Filter::Not(part) => Ok(Expr::cust_with_expr("(?) IS NOT TRUE", self.filter(part)?)),
+            Filter::Not(part) => Ok(self.embed("(?) IS NOT TRUE", "($1) IS NOT TRUE", self.filter(part)?)),
             Filter::Condition(condition) => self.condition(condition),
+        }
+    }
+
+    /// An expression within a text that the builder has no words for; the place of it is marked as each database does.
+    fn embed(&self, sqlite: &'static str, postgres: &'static str, inner: Expr) -> Expr {
+        match self.backend {
+            Backend::Sqlite => Expr::cust_with_expr(sqlite, inner),
+            Backend::Postgres => Expr::cust_with_expr(postgres, inner),
         }
     }
 
@@ -332,15 +340,18 @@ impl Renderer<'_> {
                 pattern.push(character);
             }
             pattern.push('%');
-            LikeExpr::new(pattern).escape('\\')
+            LikeExpr::new(pattern)
         };
         match self.backend {
+            // The backslash is PostgreSQL's own escape; SQLite has none until it is named.
             Backend::Postgres => column.ilike(pattern(text)),
-            Backend::Sqlite if text.is_ascii() => column.like(pattern(text)),
+            Backend::Sqlite if text.is_ascii() => column.like(pattern(text).escape('\\')),
             Backend::Sqlite => {
                 let mut variants = vec![text.to_lowercase(), text.to_uppercase(), text.to_owned()];
                 variants.dedup();
-                let mut matches = variants.iter().map(|variant| column.clone().like(pattern(variant)));
+                let mut matches = variants
+                    .iter()
+                    .map(|variant| column.clone().like(pattern(variant).escape('\\')));
                 let first = matches.next().unwrap_or_else(|| Expr::cust("1 = 0"));
                 matches.fold(first, |all, next| all.or(next))
             }
