@@ -217,7 +217,7 @@ pub fn Browse(
     let shown = Memo::new(move |_| draft.with(Option::is_some));
     let on_open = Callback::new(move |row: Row| {
         if editable {
-            open(Some(row))
+            open(Some(row));
         }
     });
     let (saved, deleted) = (Callback::new(on_saved), Callback::new(on_deleted));

@@ -16,6 +16,7 @@ mod body;
 pub mod columns;
 pub mod cursor;
 pub mod filter;
+mod filter_row;
 pub mod focus;
 mod header;
 pub mod keyboard;
@@ -129,10 +130,12 @@ pub fn DataGrid(
     .into_any()
 }
 
+/// An observer of sizes and what it calls.
+type Observing = (web_sys::ResizeObserver, Closure<dyn FnMut()>);
+
 /// Tells the model of its elements and their size, and of their end.
 fn follow_elements(model: &Rc<GridModel>, scroller: NodeRef<html::Div>, canvas: NodeRef<html::Div>) {
-    let observer: StoredValue<Option<(web_sys::ResizeObserver, Closure<dyn FnMut()>)>, LocalStorage> =
-        StoredValue::new_local(None);
+    let observer: StoredValue<Option<Observing>, LocalStorage> = StoredValue::new_local(None);
     let weak = StoredValue::new_local(model.weak());
     Effect::new(move |_| {
         let (Some(scroller), Some(canvas)) = (scroller.get(), canvas.get()) else {
@@ -327,7 +330,7 @@ pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -49,9 +49,9 @@ fn input(model: &FormModel, field: &'static Field) -> AnyView {
         on_input: Callback::new(move |text: String| {
             draft.update(|draft| {
                 if let Some(draft) = draft {
-                    draft.set(name, text)
+                    draft.set(name, text);
                 }
-            })
+            });
         }),
         error: error.into(),
     };
@@ -134,9 +134,9 @@ fn clash(
     let resolve = move |mine: bool| {
         draft.update(|draft| {
             if let Some(draft) = draft {
-                draft.resolve(field.name, mine)
+                draft.resolve(field.name, mine);
             }
-        })
+        });
     };
     move || {
         let theirs = clash.get()?.theirs;

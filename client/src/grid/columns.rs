@@ -49,8 +49,9 @@ pub fn columns(fields: &'static [Field]) -> Vec<Column> {
 
 fn measure(field: &Field) -> (f64, u32) {
     // About 7.5 px a character of a heading, and the room for padding and the sign of the sort order.
-    let heading = field.label.chars().count() as f64 * 7.5 + 44.0;
+    let heading = field.label.chars().count() as f64 * 7.5 + 54.0;
     let (width, stretch) = match field.kind {
+        FieldKind::Integer { max, .. } if max > 99_999 => (92.0, 0),
         FieldKind::Integer { .. } | FieldKind::Boolean => (72.0, 0),
         FieldKind::Real => (96.0, 0),
         FieldKind::Date => (112.0, 0),

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use chrono::{Datelike, Days, Months, NaiveDate};
 use shared::data::{Cell, Field, FieldKind, Filter, Operator, field};
 
-/// What stands for "no value" in the choice under a heading.
-pub const EMPTY: &str = "\u{0}empty";
+/// What stands for "no value", as a choice and when typed.
+pub const EMPTY: &str = "(empty)";
 
 /// The condition that a text under the heading of `field` means; `None` if it means nothing.
 ///
-/// Text fields: contained. Numbers and dates: `5`, `>5`, `>=5`, `<5`, `<=5`, `2..5`; a date may be a year or a month.
+/// [`EMPTY`]: no value. Text fields: contained. Numbers and dates: `5`, `>5`, `>=5`, `<5`, `<=5`, `2..5`; a date may be a year or a month.
 #[must_use]
 pub fn condition(field: &Field, typed: &str) -> Option<Filter> {
-    if typed == EMPTY {
+    if typed.trim() == EMPTY {
         return Some(Filter::condition(field.name, Operator::IsNull, Vec::new()));
     }
     match field.kind {

@@ -1,19 +1,15 @@
 //! The heading of the grid: names to sort by, widths to drag, and a filter under each name.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::rc::Rc;
 
 use leptos::{ev, prelude::*};
-use shared::data::FieldKind;
 use wasm_bindgen::JsCast;
 
 use super::{
     columns::{Column, order_of},
-    filter::EMPTY,
+    filter_row,
     model::GridModel,
 };
-
-/// How long typing must rest before it filters.
-const REST: Duration = Duration::from_millis(250);
 
 /// The heading of all columns.
 pub(super) fn header(model: &Rc<GridModel>) -> AnyView {
@@ -69,113 +65,8 @@ fn heading(model: &Rc<GridModel>, number: usize, column: Column) -> AnyView {
                 <span class="grid-sort-label">{column.field.label}</span>
                 <span class="grid-order" aria-hidden="true">{sign}</span>
             </button>
-            {filter(model, column)}
+            {filter_row::filter(model, column)}
             {handle(model, column)}
-        </div>
-    }
-    .into_any()
-}
-
-fn filter(model: &Rc<GridModel>, column: Column) -> AnyView {
-    let field = column.field;
-    let (typed, unclear) = (model.typed, model.unclear);
-    let value = Memo::new(move |_| typed.with(|typed| typed.get(field.name).cloned().unwrap_or_default()));
-    let active = move || value.with(|value| (!value.is_empty()).then_some("true"));
-    let label = format!("Filter {}", field.label);
-    let name = format!("filter-{}", field.name);
-    let weak = model.weak();
-    let set = move |text: &str| {
-        if let Some(model) = weak.upgrade() {
-            model.set_filter(field.name, text);
-        }
-    };
-    let choices = match field.kind {
-        FieldKind::Choice(choices) => Some(
-            choices
-                .iter()
-                .map(|choice| (choice.value.to_owned(), choice.label.to_owned()))
-                .collect(),
-        ),
-        FieldKind::Boolean => Some(vec![
-            ("true".to_owned(), "Yes".to_owned()),
-            ("false".to_owned(), "No".to_owned()),
-        ]),
-        FieldKind::Integer { .. }
-        | FieldKind::Real
-        | FieldKind::Date
-        | FieldKind::Text { .. }
-        | FieldKind::Lookup { .. } => None,
-    };
-    if let Some(choices) = choices {
-        let choices: Vec<(String, String)> = choices;
-        let empty = field.nullable.then(
-            || view! { <option value=EMPTY selected=move || value.with(|value| value == EMPTY)>"(empty)"</option> },
-        );
-        let options = choices.into_iter().map(|(choice, label)| {
-            let mine = choice.clone();
-            view! { <option value=choice selected=move || value.with(|value| *value == mine)>{label}</option> }
-        });
-        return view! {
-            <div class="grid-filters">
-                <select class="input grid-filter" aria-label=label data-testid=name data-active=active on:change=move |event| set(&event_target_value(&event))>
-                    <option value="" selected=move || value.with(String::is_empty)>"All"</option>
-                    {options.collect_view()}
-                    {empty}
-                </select>
-            </div>
-        }
-        .into_any();
-    }
-    let hint = match field.kind {
-        FieldKind::Integer { .. } | FieldKind::Real => "2..5",
-        FieldKind::Date => "2026-03",
-        FieldKind::Text { .. } | FieldKind::Lookup { .. } | FieldKind::Choice(_) | FieldKind::Boolean => "",
-    };
-    let waiting: RefCell<Option<TimeoutHandle>> = RefCell::default();
-    let waiting = Rc::new(waiting);
-    let stop = {
-        let waiting = waiting.clone();
-        move || {
-            if let Some(timer) = waiting.take() {
-                timer.clear();
-            }
-        }
-    };
-    let set = Rc::new(set);
-    let (now, later, stopped) = (set.clone(), set, stop.clone());
-    let typed_in = move |event: ev::Event| {
-        stop();
-        let (later, text) = (later.clone(), event_target_value(&event));
-        *waiting.borrow_mut() = set_timeout_with_handle(move || later(&text), REST).ok();
-    };
-    let key = move |event: ev::KeyboardEvent| match event.key().as_str() {
-        "Enter" => {
-            stopped();
-            now(&event_target_value(&event));
-        }
-        "Escape" if value.with_untracked(|value| !value.is_empty()) => {
-            stopped();
-            now("");
-        }
-        _ => {}
-    };
-    let invalid = move || unclear.with(|unclear| unclear.iter().any(|name| name == field.name).then_some("true"));
-    view! {
-        <div class="grid-filters">
-            <input
-                class="input grid-filter"
-                type="text"
-                autocomplete="off"
-                spellcheck="false"
-                aria-label=label
-                placeholder=hint
-                data-testid=name
-                data-active=active
-                aria-invalid=invalid
-                prop:value=move || value.get()
-                on:input=typed_in
-                on:keydown=key
-            />
         </div>
     }
     .into_any()
