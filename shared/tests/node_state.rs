@@ -196,7 +196,18 @@ async fn what_a_node_set_up_is_cleaned_up_when_it_is_unbound_and_once() -> Resul
         atomic::{AtomicU32, Ordering},
     };
 
-    #[node]
+    #[contract]
+    trait Wait {
+        async fn wait(&self) -> Result<()>;
+    }
+
+    impl Wait for Tidy {
+        async fn wait(&self) -> Result<()> {
+            std::future::pending().await
+        }
+    }
+
+    #[node(Wait)]
     struct Tidy {
         cleaned: Arc<AtomicU32>,
     }
@@ -207,7 +218,9 @@ async fn what_a_node_set_up_is_cleaned_up_when_it_is_unbound_and_once() -> Resul
         async fn set_up(&self) {
             testing::yield_now().await;
             let cleaned = self.cleaned.clone();
-            on_cleanup(move || drop(cleaned.fetch_add(1, Ordering::Relaxed)));
+            on_cleanup(move || {
+                cleaned.fetch_add(1, Ordering::Relaxed);
+            });
         }
     }
 
@@ -222,11 +235,12 @@ async fn what_a_node_set_up_is_cleaned_up_when_it_is_unbound_and_once() -> Resul
         )
     };
     assert_eq!(counts(), (0, 0));
-    // A task that is still there, though cancelled, must not put the cleaning off.
-    parent.spawn(std::future::pending());
-    child.spawn(std::future::pending());
-    testing::settle().await;
+    // A call that is still held by its caller, though cancelled, must not put the cleaning off.
+    let remote = child.remote::<dyn Wait>("@")?;
+    let mut call = std::pin::pin!(remote.wait());
+    assert!(futures::poll!(&mut call).is_pending());
     parent.node_unbind().await?;
     assert_eq!(counts(), (1, 1));
+    assert_eq!(call.await.unwrap_err().kind, ErrorKind::Canceled);
     Ok(())
 }
