@@ -1,33 +1,41 @@
 //! Forms made from field metadata, with the checks of the server, a guard for unsaved input and a view of clashes.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::RefCell,
+    rc::{Rc, Weak},
+};
 
 use leptos::{ev, prelude::*, task::spawn_local};
 use shared::{
-    data::{Field, FieldKind, Row, RowKey},
+    data::{Field, FieldKind, Row, RowKey, visible_index},
     error::{Error, ErrorKind},
 };
 use wasm_bindgen::JsCast;
 
 pub mod draft;
 mod fields;
+mod lookups;
 
 pub use draft::Draft;
 
+use draft::text_of;
+use lookups::Lookups;
+
 use crate::{
     grid::RowSource,
-    parts::{Button, ButtonKind, Choices, Dialogs, Question},
+    parts::{Button, ButtonKind, Dialogs, Question},
 };
 
 /// A form without its elements: the draft and what is happening to it.
 pub struct FormModel {
+    this: Weak<Self>,
     source: Rc<dyn RowSource>,
     fields: &'static [Field],
     /// What has been typed; none when no form is open.
     pub draft: RwSignal<Option<Draft>>,
     /// Whether the answer of the server is awaited.
     pub saving: RwSignal<bool>,
-    lookups: RwSignal<Vec<(&'static str, Choices)>>,
+    lookups: RwSignal<Lookups>,
     owner: Owner,
     /// Where the focus was when the form was opened.
     before: RefCell<Option<web_sys::HtmlElement>>,
@@ -38,15 +46,17 @@ impl FormModel {
     #[must_use]
     pub fn new(source: Rc<dyn RowSource>, fields: &'static [Field]) -> Rc<Self> {
         let owner = Owner::new();
-        Rc::new(owner.with(|| Self {
+        let make = |this: &Weak<Self>| Self {
+            this: this.clone(),
             source,
             fields,
             draft: RwSignal::new(None),
             saving: RwSignal::new(false),
-            lookups: RwSignal::new(Vec::new()),
+            lookups: RwSignal::default(),
             owner: owner.clone(),
             before: RefCell::default(),
-        }))
+        };
+        owner.with(|| Rc::new_cyclic(make))
     }
 
     /// Opens the form on a row, or on a new one.
@@ -58,9 +68,10 @@ impl FormModel {
             *self.before.borrow_mut() = focused;
         }
         let draft = row.map_or_else(|| Draft::create(self.fields), |row| Draft::edit(self.fields, row));
+        self.fetch_lookups();
+        row.into_iter().for_each(|row| self.learn(row));
         self.draft.set(Some(draft));
         self.saving.set(false);
-        self.fetch_lookups();
     }
 
     /// Closes the form, whatever was typed.
@@ -95,6 +106,7 @@ impl FormModel {
             after != *draft
         });
         if concerned {
+            self.learn(row);
             self.change(|draft| draft.follow(row));
         }
     }
@@ -104,21 +116,43 @@ impl FormModel {
         self.draft.try_update(|draft| draft.as_mut().map(change));
     }
 
+    fn weak(&self) -> Weak<Self> {
+        self.this.clone()
+    }
+
+    fn lookup_fields(&self) -> impl Iterator<Item = &'static Field> + use<> {
+        draft::editable(self.fields).filter(|field| matches!(field.kind, FieldKind::Lookup { .. }))
+    }
+
     fn fetch_lookups(&self) {
-        self.lookups.set(Vec::new());
-        for field in draft::editable(self.fields).filter(|field| matches!(field.kind, FieldKind::Lookup { .. })) {
-            let asking = self.source.lookup(field.name.to_owned(), String::new());
-            let lookups = self.lookups;
-            spawn_local(async move {
-                // Without the list the stored value is still shown by its key; saving works.
-                if let Ok(items) = asking.await {
-                    let choices = items
-                        .into_iter()
-                        .map(|item| (item.key.to_string(), item.text))
-                        .collect();
-                    lookups.try_update(|all| all.push((field.name, choices)));
-                }
-            });
+        self.lookups.update(Lookups::forget);
+        self.lookup_fields()
+            .for_each(|field| self.look_up(field.name, String::new()));
+    }
+
+    /// Offers the values of a lookup field that contain `search`.
+    fn look_up(&self, field: &'static str, search: String) {
+        let asking = self.source.lookup(field.to_owned(), search);
+        let lookups = self.lookups;
+        spawn_local(async move {
+            // Without the list the stored value is still shown; saving works.
+            if let Ok(items) = asking.await {
+                lookups.try_update(|lookups| lookups.offer(field, items));
+            }
+        });
+    }
+
+    /// The texts of the keys in a row: they are offered even where a list does not have them.
+    fn learn(&self, row: &Row) {
+        for field in self.lookup_fields() {
+            let FieldKind::Lookup { text, .. } = field.kind else {
+                continue;
+            };
+            let cell = |name| row.cells.get(visible_index(self.fields, name)?);
+            if let Some((key, text)) = cell(field.name).zip(cell(text)) {
+                self.lookups
+                    .update(|lookups| lookups.name(field.name, text_of(key), text.to_string()));
+            }
         }
     }
 

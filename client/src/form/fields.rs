@@ -1,12 +1,15 @@
 //! The inputs of a form, one for each field that can be edited, and the view of clashes at a field.
 
-use leptos::prelude::*;
+use std::{rc::Weak, time::Duration};
+
+use leptos::{ev, prelude::*};
 use shared::data::{Field, FieldKind};
 use wasm_bindgen::JsCast;
 
 use super::{
     Draft, FormModel,
     draft::{editable, text_of},
+    lookups::Lookups,
 };
 use crate::{
     grid::columns::display,
@@ -16,6 +19,8 @@ use crate::{
     },
 };
 
+/// How long typing must rest before a list is searched.
+const REST: Duration = Duration::from_millis(200);
 /// Texts longer than this take the whole line.
 const WIDE: usize = 60;
 
@@ -59,13 +64,11 @@ fn input(model: &FormModel, field: &'static Field) -> AnyView {
         let blank = (field.nullable || value.with(String::is_empty)).then(|| (String::new(), String::new()));
         // What is stored is offered even where the list does not have it.
         let stored = value.with(|value| {
-            (!value.is_empty() && !list.iter().any(|(key, _)| key == value)).then(|| (value.clone(), value.clone()))
+            let missing = !value.is_empty() && !list.iter().any(|(key, _)| key == value);
+            missing.then(|| (value.clone(), lookups.with(|lookups| lookups.text(name, value))))
         });
-        blank
-            .into_iter()
-            .chain(stored)
-            .chain(list.iter().cloned())
-            .collect::<Choices>()
+        let listed = list.iter().cloned();
+        blank.into_iter().chain(stored).chain(listed).collect::<Choices>()
     };
     let (control, wide) = match field.kind {
         FieldKind::Text { multiline: true, .. } => (view! { <TextArea setup=setup /> }, true),
@@ -94,20 +97,17 @@ fn input(model: &FormModel, field: &'static Field) -> AnyView {
             )
         }
         FieldKind::Lookup { .. } => {
-            let list = move || {
-                lookups.with(|all| {
-                    all.iter()
-                        .find(|(of, _)| *of == name)
-                        .map(|(_, list)| choices(list))
-                        .unwrap_or_else(|| choices(&[]))
-                })
-            };
+            let list = move || lookups.with(|lookups| choices(lookups.offered(name)));
             (view! { <Select setup=setup choices=Signal::derive(list) /> }, false)
         }
     };
+    let search = matches!(field.kind, FieldKind::Lookup { .. }).then(|| search(model, field));
     view! {
         <FieldFrame ids=ids name=name label=field.label hint=field.hint needed=needed wide=wide error=error>
-            <div class="field-slot" on:focusout=move |_| draft.update(|draft| check(draft, name))>{control}</div>
+            <div class="field-slot" on:focusout=move |_| draft.update(|draft| check(draft, name))>
+                {search}
+                {control}
+            </div>
             {clash(draft, lookups, field)}
         </FieldFrame>
     }
@@ -124,11 +124,43 @@ fn check(draft: &mut Option<Draft>, name: &str) {
     }
 }
 
-fn clash(
-    draft: RwSignal<Option<Draft>>,
-    lookups: RwSignal<Vec<(&'static str, Choices)>>,
-    field: &'static Field,
-) -> impl IntoView + use<> {
+/// Where a lookup has more values than one list shows: a text that the offered ones must contain.
+fn search(model: &FormModel, field: &'static Field) -> AnyView {
+    let lookups = model.lookups;
+    let model = StoredValue::new_local(model.weak());
+    let long = Memo::new(move |_| lookups.with(|lookups| lookups.is_long(field.name)));
+    let waiting = StoredValue::new_local(None::<TimeoutHandle>);
+    let typed = move |event: ev::Event| {
+        if let Some(timer) = waiting.try_update_value(Option::take).flatten() {
+            timer.clear();
+        }
+        let text = event_target_value(&event);
+        let look_up = move || {
+            if let Some(model) = model.try_with_value(Weak::upgrade).flatten() {
+                model.look_up(field.name, text.clone());
+            }
+        };
+        waiting.set_value(set_timeout_with_handle(look_up, REST).ok());
+    };
+    let input = move || {
+        long.get().then(|| {
+            view! {
+                <input
+                    class="input field-search"
+                    type="search"
+                    autocomplete="off"
+                    placeholder="Search the list"
+                    aria-label=format!("Search in {}", field.label)
+                    data-testid=format!("search-{}", field.name)
+                    on:input=typed
+                />
+            }
+        })
+    };
+    input.into_any()
+}
+
+fn clash(draft: RwSignal<Option<Draft>>, lookups: RwSignal<Lookups>, field: &'static Field) -> impl IntoView + use<> {
     let clash =
         Memo::new(move |_| draft.with(|draft| draft.as_ref().and_then(|draft| draft.clashes.get(field.name).cloned())));
     let resolve = move |mine: bool| {
@@ -141,13 +173,15 @@ fn clash(
     move || {
         let theirs = clash.get()?.theirs;
         let key = text_of(&theirs);
-        let looked_up = lookups.with(|all| {
-            let (_, list) = all.iter().find(|(name, _)| *name == field.name)?;
-            list.iter()
-                .find(|(value, _)| *value == key)
-                .map(|(_, label)| label.clone())
-        });
-        let text = looked_up.unwrap_or_else(|| display(field, &theirs));
+        let text = match field.kind {
+            FieldKind::Lookup { .. } => lookups.with(|lookups| lookups.text(field.name, &key)),
+            FieldKind::Integer { .. }
+            | FieldKind::Text { .. }
+            | FieldKind::Date
+            | FieldKind::Real
+            | FieldKind::Boolean
+            | FieldKind::Choice(_) => display(field, &theirs),
+        };
         let text = if text.is_empty() {
             "empty".to_owned()
         } else {

@@ -348,9 +348,13 @@ impl GridModel {
 
     /// Scrolls sideways until the column is in sight. The headings are measured: rows may not be drawn yet.
     fn reveal_column(&self, column: usize) {
-        let Some(scroller) = self.scroller.borrow().clone() else { return };
+        let Some(scroller) = self.scroller.borrow().clone() else {
+            return;
+        };
         let headings = scroller.get_elements_by_class_name("grid-column");
-        let Some(heading) = u32::try_from(column).ok().and_then(|place| headings.item(place)) else { return };
+        let Some(heading) = u32::try_from(column).ok().and_then(|place| headings.item(place)) else {
+            return;
+        };
         let (cell, sight) = (heading.get_bounding_client_rect(), scroller.get_bounding_client_rect());
         let right = sight.left() + f64::from(scroller.client_width());
         let way = if cell.left() < sight.left() || cell.width() > sight.width() {
