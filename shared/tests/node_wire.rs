@@ -372,3 +372,23 @@ async fn other_languages_may_pass_arguments_by_keyword_and_leave_out_what_may_be
     }
     Ok(())
 }
+
+#[testing::test]
+async fn whether_a_node_keeps_a_contract_is_asked_once_and_again_when_in_doubt() -> Result<()> {
+    let at = Placement::apart().await?;
+    let (desk, visitor) = pair(&at).await?;
+    let add = async || visitor.remote::<dyn Desk>("test.desk")?.add(1, 2).await;
+    add().await?;
+    assert_eq!(at.realm.passed("CALL"), 2, "the question and the call");
+    add().await?;
+    assert_eq!(at.realm.passed("CALL"), 3, "the answer is known, also to a new remote");
+    desk.node_unbind().await?;
+    assert_eq!(add().await.unwrap_err().kind, ErrorKind::NoSuchProcedure);
+    Visitor::new().node_bind("test.desk", &at.far).await?;
+    assert_eq!(
+        add().await.unwrap_err().kind,
+        ErrorKind::WrongContract,
+        "somebody else is there now"
+    );
+    Ok(())
+}

@@ -28,6 +28,9 @@ use crate::{
     },
 };
 
+/// How many answers about contracts are kept before all are asked for anew.
+const VERIFIED_LIMIT: usize = 1024;
+
 /// The shared part of a chain of contexts.
 pub(crate) struct Member {
     this: Weak<Self>,
@@ -43,6 +46,8 @@ pub(crate) struct Member {
     topics: RefCell<BTreeMap<String, Vec<Rc<Entry>>>>,
     next_entry: Cell<u64>,
     wires: RefCell<Wires>,
+    /// Paths elsewhere that are known to implement a contract, by its fingerprint.
+    verified: RefCell<BTreeSet<(String, u64)>>,
     /// Held while registrations are brought in line, so that two such runs do not undo each other.
     gate: Mutex<()>,
 }
@@ -124,6 +129,7 @@ impl Member {
             topics: RefCell::default(),
             next_entry: Cell::new(1),
             wires: RefCell::default(),
+            verified: RefCell::default(),
             gate: Mutex::new(()),
         })
     }
@@ -144,6 +150,7 @@ impl Member {
     pub(crate) async fn set_peer(&self, peer: Option<Peer>) -> Result<()> {
         *self.peer.borrow_mut() = peer;
         self.generation.set(self.generation.get() + 1);
+        self.verified.borrow_mut().clear();
         self.reconcile().await.any()
     }
 
@@ -165,6 +172,25 @@ impl Member {
                 }
             },
         )
+    }
+
+    /// Whether the node at a path elsewhere is known to implement a contract.
+    pub(crate) fn is_verified(&self, path: &Path, fingerprint: u64) -> bool {
+        self.verified.borrow().contains(&(path.to_string(), fingerprint))
+    }
+
+    /// Remembers that it does.
+    pub(crate) fn verify(&self, path: &Path, fingerprint: u64) {
+        let mut verified = self.verified.borrow_mut();
+        if verified.len() >= VERIFIED_LIMIT {
+            verified.clear();
+        }
+        verified.insert((path.to_string(), fingerprint));
+    }
+
+    /// Forgets about a path where something was not as expected.
+    pub(crate) fn doubt(&self, path: &Path) {
+        self.verified.borrow_mut().retain(|(known, _)| known != path.as_str());
     }
 
     /// Gives a node its place.

@@ -1,6 +1,6 @@
 //! Calling a node by path: directly if it is in this tree, else through the session; the caller cannot tell.
 
-use std::{cell::Cell, fmt, rc::Rc, time::Duration};
+use std::{fmt, time::Duration};
 
 use futures::future::{Either, select};
 use serde::{Serialize, de::DeserializeOwned};
@@ -24,7 +24,6 @@ pub struct RemoteNode {
     context: NodeContext,
     path: Path,
     timeout: Option<Option<Duration>>,
-    checked: Rc<Cell<bool>>,
 }
 
 impl RemoteNode {
@@ -33,7 +32,6 @@ impl RemoteNode {
             context,
             path,
             timeout: None,
-            checked: Rc::default(),
         }
     }
 
@@ -73,7 +71,15 @@ impl RemoteNode {
             self.check(contract).await?;
             let peer = self.peer(method)?;
             let payload = Payload::encode(peer.codec(), &arguments)?;
-            Answer::wire(self.send(method, payload).await?).take()
+            let answer = self.send(method, payload).await;
+            let answer = answer.and_then(|payload| Answer::wire(payload).take());
+            if let Err(error) = &answer
+                && matches!(error.kind, ErrorKind::NoSuchProcedure | ErrorKind::InvalidArgument)
+            {
+                // Another node may be there by now: ask again next time.
+                member.doubt(&self.path);
+            }
+            answer
         })
         .await
     }
@@ -95,7 +101,7 @@ impl RemoteNode {
 
     /// Asks the node once whether it implements the contract. One in another language need not know the question.
     async fn check(&self, contract: &ContractInfo) -> Result<()> {
-        if self.checked.get() {
+        if self.context.member().is_verified(&self.path, contract.fingerprint) {
             return Ok(());
         }
         let payload = Payload::encode(self.peer(DESCRIBE)?.codec(), &[(); 0])?;
@@ -109,7 +115,7 @@ impl RemoteNode {
             Err(error) if error.kind == ErrorKind::NoSuchProcedure => {}
             Err(error) => return Err(error),
         }
-        self.checked.set(true);
+        self.context.member().verify(&self.path, contract.fingerprint);
         Ok(())
     }
 
