@@ -12,7 +12,10 @@ use server::{
     data::{Db, FeedOptions},
 };
 
-use crate::{demo, serve};
+use crate::{
+    demo,
+    serve::{self, Trial},
+};
 
 /// Where the data is unless the operator says otherwise.
 pub(crate) const DEFAULT_DATABASE: &str = "sqlite:data/safety.db";
@@ -76,6 +79,9 @@ struct Serve {
     /// Let in-process hints wake the feed (`on`), or let only its timer find changes (`off`).
     #[arg(long, env = "COATI_FEED_HINTS", default_value = "on", value_parser = ["on", "off"])]
     feed_hints: String,
+    /// Expect another fingerprint of the contracts than this build's, to see what an outdated client shows.
+    #[arg(long, env = "COATI_TEST_CONTRACTS", hide = true, requires = "diagnostics")]
+    expect_contracts: Option<String>,
     /// Offer a page with a button that panics on each side, to see what a user would see.
     #[arg(long, env = "SAFETY_DIAGNOSTICS", hide = true)]
     diagnostics: bool,
@@ -124,7 +130,10 @@ async fn run(command: Command) -> Result<(), Error> {
                 ..FeedOptions::default()
             };
             let demo = options.demo.then_some(options.demo_rows);
-            serve::serve(config, &options.database.database, feed, demo, options.diagnostics).await
+            let trial = options.diagnostics.then_some(Trial {
+                contracts: options.expect_contracts,
+            });
+            serve::serve(config, &options.database.database, feed, demo, trial).await
         }
         Command::Migrate(database) => {
             serve::open(&database.database).await?;
@@ -151,11 +160,14 @@ async fn run(command: Command) -> Result<(), Error> {
 
 /// Adds an account with a hashed password.
 pub(crate) async fn add_user(db: &Db, login: &str, password: &str, role: &str) -> Result<(), Error> {
+    if db.find_role(login).await?.is_some() {
+        return Err(Error::configuration(format!("{login} exists already")));
+    }
     let password = password.to_owned();
     let hash = tokio::task::spawn_blocking(move || server::auth::hash_password(&password))
         .await
         .map_err(|_| Error::configuration("Hashing the password failed"))??;
-    db.add_account(login, &hash, role).await.map_err(Error::from)
+    db.add_account(login, &hash, role).await
 }
 
 fn read_password() -> Result<String, Error> {

@@ -1,7 +1,7 @@
 //! Safety, Coati's example application: workplace-risk assessment.
 //!
 //! Each page is a folder: what both sides know (`entity`), the server's half (`controller`, `source`) and the browser's
-//! half (`view`). [`serve`] and [`start`] put the halves together.
+//! half (`view`). `serve` and `start` put the halves together.
 
 pub mod assessments;
 pub mod diagnostics;

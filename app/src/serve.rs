@@ -23,6 +23,12 @@ const DEMO_ACCOUNTS: [(&str, &str, &str); 3] = [
     ("reader", "reader-demo", "reader"),
 ];
 
+/// What only a test or a demonstration asks for.
+pub(crate) struct Trial {
+    /// The fingerprint that clients must have instead of this build's.
+    pub(crate) contracts: Option<String>,
+}
+
 /// Opens the database and brings it to this version's schema.
 pub(crate) async fn open(url: &str) -> Result<Db, Error> {
     make_default_folder(url)?;
@@ -46,7 +52,7 @@ pub(crate) async fn serve(
     url: &str,
     feed: FeedOptions,
     demo: Option<u64>,
-    with_diagnostics: bool,
+    trial: Option<Trial>,
 ) -> Result<(), Error> {
     let db = open(url).await?;
     if let Some(rows) = demo {
@@ -55,7 +61,7 @@ pub(crate) async fn serve(
     let frames = FrameChannel::default();
     let hub = DataHub::start(db.clone(), source::sources(), Arc::new(frames.clone()), feed).await?;
     let mut catalogue = Catalogue::default().with(assessments(hub));
-    if with_diagnostics {
+    if trial.is_some() {
         catalogue = catalogue.with(diagnostics::candidate());
     }
     let db = Arc::new(db);
@@ -63,7 +69,7 @@ pub(crate) async fn serve(
         .config(config)
         .title("Safety")
         .realm("safety")
-        .contracts(crate::contracts())
+        .contracts(trial.and_then(|trial| trial.contracts).unwrap_or_else(crate::contracts))
         .client("safety", ASSETS)
         .accounts(db.clone())
         .service(Arc::new(frames))

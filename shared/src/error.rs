@@ -67,13 +67,17 @@ impl ErrorKind {
     /// The error URI that stands for this kind on the wire.
     #[must_use]
     pub fn uri(self) -> &'static str {
-        URIS.iter().find(|(kind, _)| *kind == self).map_or("coati.error.application", |(_, uri)| uri)
+        URIS.iter()
+            .find(|(kind, _)| *kind == self)
+            .map_or("coati.error.application", |(_, uri)| uri)
     }
 
     /// The kind that an error URI stands for; [`ErrorKind::Application`] for URIs that are not ours or WAMP's.
     #[must_use]
     pub fn of_uri(uri: &str) -> Self {
-        URIS.iter().find(|(_, known)| *known == uri).map_or(Self::Application, |(kind, _)| *kind)
+        URIS.iter()
+            .find(|(_, known)| *known == uri)
+            .map_or(Self::Application, |(kind, _)| *kind)
     }
 }
 
@@ -119,7 +123,10 @@ impl Error {
     /// An error of the application's own; `uri` should be below the application's prefix.
     #[must_use]
     pub fn application(uri: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { uri: uri.into(), ..Self::new(ErrorKind::Application, message) }
+        Self {
+            uri: uri.into(),
+            ..Self::new(ErrorKind::Application, message)
+        }
     }
 
     /// The same error with one more named fact.
@@ -139,7 +146,10 @@ impl Error {
     /// The parts of an ERROR message: its URI, its positional and its keyword arguments.
     #[must_use]
     pub fn to_wire(&self) -> (&str, (&str,), WireDetails) {
-        let details = WireDetails { details: self.details.clone(), incident: self.incident.clone() };
+        let details = WireDetails {
+            details: self.details.clone(),
+            incident: self.incident.clone(),
+        };
         (&self.uri, (&self.message,), details)
     }
 
@@ -175,7 +185,9 @@ mod tests {
     #[test]
     fn every_kind_survives_the_wire() {
         for (kind, _) in URIS {
-            let sent = Error::new(*kind, "Something went wrong.").with_detail("field", "too long").with_incident("abc");
+            let sent = Error::new(*kind, "Something went wrong.")
+                .with_detail("field", "too long")
+                .with_incident("abc");
             let (uri, (message,), wire) = sent.to_wire();
             assert_eq!(Error::from_wire(uri, Some(message.to_owned()), wire), sent);
         }
@@ -184,7 +196,13 @@ mod tests {
     #[test]
     fn an_unknown_uri_is_the_applications_own() {
         let error = Error::from_wire("com.example.full", None, WireDetails::default());
-        assert_eq!((error.kind, error.uri.as_str()), (ErrorKind::Application, "com.example.full"));
-        assert_eq!(error.message, "com.example.full", "an error without text still says something");
+        assert_eq!(
+            (error.kind, error.uri.as_str()),
+            (ErrorKind::Application, "com.example.full")
+        );
+        assert_eq!(
+            error.message, "com.example.full",
+            "an error without text still says something"
+        );
     }
 }

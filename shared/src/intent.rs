@@ -39,6 +39,12 @@ impl Intent {
     /// The intent to look at all records of a source.
     #[must_use]
     pub fn view(source: impl Into<String>) -> Self {
-        Self { operation: Operation::View, content: Content { source: source.into(), query: Query::default() } }
+        Self {
+            operation: Operation::View,
+            content: Content {
+                source: source.into(),
+                query: Query::default(),
+            },
+        }
     }
 }

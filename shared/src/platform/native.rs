@@ -12,7 +12,10 @@ use super::Platform;
 /// # Panics
 /// If the operating system refuses the runtime's poller.
 pub fn run_local<F: Future>(future: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime for this thread");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime for this thread");
     tokio::task::LocalSet::new().block_on(&runtime, future)
 }
 
