@@ -36,7 +36,7 @@ pub struct Config {
 /// Lifetimes of a login.
 #[derive(Clone, Copy, Debug)]
 pub struct LoginLimits {
-    /// A login unused for this long ends.
+    /// A login unused for this long ends. An open page counts as use.
     pub idle: Duration,
     /// A login ends after this time, used or not.
     pub absolute: Duration,
@@ -59,6 +59,8 @@ pub struct ConnectionLimits {
     pub ping_after: Duration,
     /// Time for the answer to a ping, after which the peer counts as gone.
     pub pong_within: Duration,
+    /// Time for a farewell to reach the peer after the end was decided; then the connection is cut.
+    pub farewell: Duration,
     /// Largest message of a browser, in bytes.
     pub browser_message: usize,
     /// Largest message of a component, in bytes.
@@ -122,6 +124,7 @@ impl Default for ConnectionLimits {
             handshake: Duration::from_secs(10),
             ping_after: Duration::from_secs(20),
             pong_within: Duration::from_secs(10),
+            farewell: Duration::from_secs(2),
             browser_message: 64 * 1024,
             component_message: 4 * 1024 * 1024,
             calls_per_second: 50,

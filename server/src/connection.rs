@@ -1,6 +1,6 @@
 //! One WebSocket: who may open it, and its life between socket and realm.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Extension, FromRequestParts, Request, State, WebSocketUpgrade, ws::WebSocket},
@@ -32,8 +32,6 @@ use sockets::{Full, SocketOwner};
 const READ_BUFFER: usize = 2 * 1024;
 /// Written bytes that are collected before they go out; everything goes out when the queue is empty.
 const WRITE_BUFFER: usize = 16 * 1024;
-/// After the end was decided, the time for the farewell to reach the peer.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What kind of program is at the other end; limits go by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +97,7 @@ pub(crate) async fn upgrade(
                     kind,
                     limits,
                     identity,
+                    address: address.0,
                 };
                 connection.run(socket, closed).await;
                 drop(open);
@@ -108,6 +107,7 @@ pub(crate) async fn upgrade(
 
 fn full(reason: &'static str, text: &str) -> Response {
     metrics::counter!(crate::telemetry::REFUSED, "reason" => reason).increment(1);
+    tracing::info!(reason, "socket refused");
     sentence(StatusCode::TOO_MANY_REQUESTS, text)
 }
 
@@ -168,6 +168,7 @@ struct Connection {
     kind: Kind,
     limits: ConnectionLimits,
     identity: Option<Identity>,
+    address: IpAddr,
 }
 
 impl Connection {
@@ -176,7 +177,7 @@ impl Connection {
         let attached = self
             .app
             .realm
-            .attach_socket(self.codec, self.principal(), queue.clone());
+            .attach_socket(self.codec, self.principal(), queue.clone(), self.address);
         let (sink, stream) = socket.split();
         let rate = (self.kind == Kind::Browser).then(|| CallRate::new(&self.limits));
         let reader = Reader {
@@ -203,7 +204,7 @@ impl Connection {
         };
         let farewell = async {
             queue.ended().await;
-            tokio::time::sleep(FAREWELL).await;
+            tokio::time::sleep(self.limits.farewell).await;
         };
         let login = async {
             let text = tokio::select! {

@@ -288,9 +288,15 @@ fn choose_client(name: Option<String>, assets: &'static [Asset], site: Option<Pa
     if !assets.is_empty() {
         return Client::embedded(assets, &name);
     }
-    let from_environment =
-        || std::env::var_os("COATI_SITE").map_or_else(|| PathBuf::from("target/site"), PathBuf::from);
-    let folder = site.unwrap_or_else(from_environment);
+    let from_environment = || {
+        ["COATI_SITE", "LEPTOS_SITE_ROOT"]
+            .into_iter()
+            .find_map(std::env::var_os)
+            .map(PathBuf::from)
+    };
+    let folder = site
+        .or_else(from_environment)
+        .unwrap_or_else(|| PathBuf::from("target/site"));
     let client = Client::Folder { folder, name };
     if let Client::Folder { folder, .. } = &client
         && client.start().is_none()

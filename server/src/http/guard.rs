@@ -128,6 +128,7 @@ pub(super) fn forwarded_address(peer: IpAddr, proxies: &[IpAddr], headers: &Head
 /// A refusal that is counted and says one sentence.
 pub(crate) fn refuse(reason: &'static str, text: &str) -> Response {
     metrics::counter!(telemetry::REFUSED, "reason" => reason).increment(1);
+    tracing::info!(reason, "request refused");
     sentence(StatusCode::FORBIDDEN, text)
 }
 

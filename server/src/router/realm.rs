@@ -6,6 +6,7 @@
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -74,6 +75,8 @@ pub(super) enum Control {
         codec: CodecId,
         principal: Principal,
         queue: PeerQueue,
+        /// Of sockets only.
+        address: Option<IpAddr>,
     },
     /// The connection was dropped without an orderly [`Received::End`].
     Vanished(ConnectionId),
@@ -157,7 +160,7 @@ impl RealmHandle {
             lane: far.outgoing,
             ended: ended.clone(),
         };
-        let attached = self.attach(codec, principal, queue);
+        let attached = self.attach(codec, principal, queue, None);
         self.runtime.spawn(async move {
             loop {
                 let message = tokio::select! {
@@ -183,17 +186,25 @@ impl RealmHandle {
         Peer::join(platform, link, Join::new(self.name.clone())).await
     }
 
-    pub(crate) fn attach_socket(&self, codec: CodecId, principal: Principal, queue: Arc<Outbound>) -> Attached {
-        self.attach(codec, principal, PeerQueue::Socket(queue))
+    /// Attaches a socket; `address` is for the log.
+    pub(crate) fn attach_socket(
+        &self,
+        codec: CodecId,
+        principal: Principal,
+        queue: Arc<Outbound>,
+        address: IpAddr,
+    ) -> Attached {
+        self.attach(codec, principal, PeerQueue::Socket(queue), Some(address))
     }
 
-    fn attach(&self, codec: CodecId, principal: Principal, queue: PeerQueue) -> Attached {
+    fn attach(&self, codec: CodecId, principal: Principal, queue: PeerQueue, address: Option<IpAddr>) -> Attached {
         let connection = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
         self.tell(Control::Attach {
             connection,
             codec,
             principal,
             queue,
+            address,
         });
         Attached {
             connection,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -9,7 +10,7 @@ use std::{
 use shared::wamp::{
     Message, SessionId, Uri,
     router::{Class, ConnectionId, Input, Outgoing, Output, Router, RouterConfig},
-    uri::close,
+    uri::{close, error},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -26,6 +27,8 @@ use crate::telemetry;
 struct PeerEntry {
     queue: PeerQueue,
     authid: String,
+    /// Of sockets only.
+    address: Option<IpAddr>,
     session: Option<SessionId>,
 }
 
@@ -38,6 +41,8 @@ pub(super) struct RealmTask {
     waiting: Vec<(SessionId, oneshot::Sender<()>)>,
     /// Who waits for the end.
     ending: Option<oneshot::Sender<()>>,
+    /// The end was decided: nobody is let in any more.
+    closed: bool,
     slow_peers: u64,
     origin: Instant,
     /// To itself, from tasks that wait for room in a memory link. Weak: it must not keep the realm alive.
@@ -52,6 +57,7 @@ impl RealmTask {
             sessions: BTreeMap::new(),
             waiting: Vec::new(),
             ending: None,
+            closed: false,
             slow_peers: 0,
             origin: Instant::now(),
             control,
@@ -94,8 +100,6 @@ impl RealmTask {
                 self.feed(Input::Message { connection, message });
             }
             Received::Malformed(reason) => {
-                metrics::counter!(telemetry::VIOLATIONS).increment(1);
-                tracing::info!(connection = connection.0, ?reason, "the peer sent what is no message");
                 self.feed(Input::Malformed { connection, reason });
             }
             Received::End => self.detach(connection),
@@ -109,6 +113,7 @@ impl RealmTask {
                 codec,
                 principal,
                 queue,
+                address,
             } => {
                 let authid = principal.authid.clone();
                 self.peers.insert(
@@ -116,6 +121,7 @@ impl RealmTask {
                     PeerEntry {
                         queue,
                         authid,
+                        address,
                         session: None,
                     },
                 );
@@ -124,7 +130,7 @@ impl RealmTask {
                     codec,
                     principal,
                 });
-                if self.ending.is_some() {
+                if self.closed {
                     self.close(connection, &Uri::unchecked(close::SYSTEM_SHUTDOWN));
                 }
             }
@@ -188,6 +194,7 @@ impl RealmTask {
                 let _ = answer.send(self.stats());
             }
             Control::Shutdown(done) => {
+                self.closed = true;
                 self.ending = Some(done);
                 self.feed(Input::Shutdown);
                 // Whoever has not joined yet gets no GOODBYE but is closed too.
@@ -228,6 +235,16 @@ impl RealmTask {
             peer.session = Some(welcome.session);
             self.sessions.insert(welcome.session, connection);
             metrics::gauge!(telemetry::SESSIONS).increment(1.0);
+            if let Some(address) = peer.address {
+                tracing::info!(session = welcome.session.get(), user = ?peer.authid, %address, "joined");
+            }
+        }
+        if let (Message::Abort(abort), Some(address)) = (message.message(), peer.address) {
+            if abort.reason == error::PROTOCOL_VIOLATION {
+                metrics::counter!(telemetry::VIOLATIONS).increment(1);
+            }
+            let text = abort.details.message.as_deref().unwrap_or_default();
+            tracing::info!(reason = ?abort.reason, ?text, user = ?peer.authid, %address, "session refused");
         }
         if let (Message::Goodbye(_), Some(session)) = (message.message(), peer.session) {
             // The session is over although the connection may open another one.

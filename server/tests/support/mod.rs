@@ -3,7 +3,7 @@
 
 pub mod raw;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use coati_server::{Config, Running, Server, ServerBuilder, auth::MemoryAccounts};
 use tokio::{
@@ -20,6 +20,8 @@ pub fn private() -> Config {
         ..Config::default()
     };
     config.address.set_port(0);
+    // The raw clients of these tests answer no close frame.
+    config.connections.farewell = Duration::from_millis(200);
     config
 }
 
