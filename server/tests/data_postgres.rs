@@ -1,6 +1,6 @@
 //! The same windows over PostgreSQL: transactions that overlap, commit out of order, roll back and truncate.
 //!
-//! Starts a cluster of its own in a temporary folder, so it is run on request: `cargo test --test data_postgres -- --ignored`.
+//! Each test starts a cluster of its own in a temporary folder; `make test` installs PostgreSQL where it is missing.
 #![cfg(feature = "data")]
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test stops at the first surprise")]
 
@@ -163,7 +163,6 @@ async fn write(url: String, seed: u64, until: Instant) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "starts a PostgreSQL server"]
 async fn overlapping_transactions_lose_nothing() {
     let cluster = Cluster::start();
     let (hub, frames, mut connection) = start(&cluster).await;
@@ -240,7 +239,6 @@ async fn overlapping_transactions_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "starts a PostgreSQL server"]
 async fn edits_and_accounts_work_alike() {
     let cluster = Cluster::start();
     let (hub, _, mut connection) = start(&cluster).await;

@@ -18,8 +18,10 @@ use shared::{
 use super::{
     change_log::{self, Batch, Position, TableChanges, Touched},
     db::{Db, Watcher},
-    hub::{Count, Fault, HubInner, Slot, key_from_text},
+    hub::{HubInner, key_from_text},
+    options::Fault,
     reader::{Judged, Reader},
+    registry::{Count, Slot},
     source::{DataSource, Mapping},
     sql::Scope,
     transaction::{Statement, Transaction},

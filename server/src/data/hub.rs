@@ -1,7 +1,6 @@
 //! The hub: which windows are open, who shares them, and how they are opened, resumed and closed.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -13,7 +12,7 @@ use std::{
 use shared::{
     data::{
         Cell, ChangeSet, EditOutcome, FieldKind, Filter, Frame, LookupItem, Query, Range, Resume, Row, RowKey,
-        Snapshot, Sorter, WindowId, WindowTicket,
+        Snapshot, WindowId, WindowTicket,
     },
     error::{Error, ErrorKind, Result},
 };
@@ -25,7 +24,9 @@ use super::{
     edit::{self, Origin},
     error::random_hex,
     feed,
+    options::FeedOptions,
     reader::Reader,
+    registry::{Count, Entry, Registry, Slot, WindowKey},
     source::{DataSource, Rule, Viewer, check},
     sql::Scope,
     window::Window,
@@ -44,66 +45,6 @@ pub trait FramePublisher: Send + Sync {
     fn publish(&self, topic: &str, frame: &Frame);
 }
 
-/// How the feed learns of changes.
-#[derive(Clone, Debug)]
-pub struct FeedOptions {
-    /// Listen to the bell of own commits and to SQLite's commit counter. Off, only the timer looks.
-    pub hints: bool,
-    /// The timer; it runs with hints as well. At most 500 ms, so that hints change latency and nothing else.
-    pub poll: Duration,
-    /// How often SQLite's commit counter is asked for commits of other processes.
-    pub watch: Duration,
-    /// A deliberate defect, for the test that shows that the tests would notice.
-    #[doc(hidden)]
-    pub fault: Option<Fault>,
-}
-
-/// Defects that the oracle must find.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Deleted rows stay.
-    IgnoreDeletes,
-    /// Rows that moved into the filter or within the order are only updated in place.
-    NeverReRange,
-    /// Each step forgets the first key that it should read again.
-    DropOneKey,
-    /// The position moves before the log is read.
-    SkipAhead,
-}
-
-impl Default for FeedOptions {
-    fn default() -> Self {
-        Self {
-            hints: true,
-            poll: Duration::from_millis(500),
-            watch: Duration::from_millis(100),
-            fault: None,
-        }
-    }
-}
-
-impl FeedOptions {
-    /// Only the timer, every 400 ms.
-    #[must_use]
-    pub fn without_hints() -> Self {
-        Self {
-            hints: false,
-            poll: Duration::from_millis(400),
-            ..Self::default()
-        }
-    }
-
-    /// The defaults, with hints off when the environment says `COATI_FEED_HINTS=off`.
-    #[must_use]
-    pub fn from_environment() -> Self {
-        match std::env::var("COATI_FEED_HINTS").as_deref() {
-            Ok("off" | "0" | "false") => Self::without_hints(),
-            _ => Self::default(),
-        }
-    }
-}
-
 /// Counters for metrics and tests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HubStats {
@@ -119,58 +60,6 @@ pub struct HubStats {
     pub re_ranges: u64,
     /// How long ago the feed last finished a step.
     pub age: Duration,
-}
-
-/// What windows are shared by. The scope is text because filters have no order of their own.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct WindowKey {
-    source: String,
-    scope: String,
-    sorters: Vec<Sorter>,
-    range: Range,
-}
-
-/// One window with all that does not change about it.
-pub(crate) struct Slot {
-    pub(crate) id: WindowId,
-    pub(crate) topic: String,
-    pub(crate) source: Arc<dyn DataSource>,
-    pub(crate) scope: Scope,
-    /// Equal for windows with the same source, filter and rule.
-    pub(crate) group: String,
-    pub(crate) sorters: Vec<Sorter>,
-    pub(crate) range: Range,
-    /// None until it has been read for the first time.
-    pub(crate) window: AsyncMutex<Option<Window>>,
-    /// Must be read again as a whole in the next step.
-    pub(crate) dirty: AtomicBool,
-    /// What it was first read at.
-    pub(crate) loaded_at: Mutex<Option<Position>>,
-    key: WindowKey,
-}
-
-struct Entry {
-    slot: Arc<Slot>,
-    holders: usize,
-    /// Has been read, so that the feed keeps it up to date.
-    loaded: bool,
-}
-
-/// How many rows a group has, and whether that is still true.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Count {
-    pub(crate) total: u64,
-    pub(crate) at: Instant,
-    pub(crate) cost: Duration,
-    pub(crate) stale: bool,
-}
-
-#[derive(Default)]
-pub(crate) struct Registry {
-    windows: BTreeMap<WindowId, Entry>,
-    by_key: BTreeMap<WindowKey, WindowId>,
-    pub(crate) counts: BTreeMap<String, Count>,
-    pub(crate) position: Option<Position>,
 }
 
 pub(crate) struct HubInner {

@@ -12,7 +12,7 @@ use shared::{
 
 use super::{
     error::internal,
-    hub::Slot,
+    registry::Slot,
     source::DataSource,
     sql::{Renderer, Scope, fit},
     transaction::Transaction,

@@ -1,0 +1,66 @@
+//! Which windows there are: by id, and by what makes them equal.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use shared::data::{Range, Sorter, WindowId};
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::{change_log::Position, source::DataSource, sql::Scope, window::Window};
+
+/// What windows are shared by. The scope is text because filters have no order of their own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WindowKey {
+    pub(crate) source: String,
+    pub(crate) scope: String,
+    pub(crate) sorters: Vec<Sorter>,
+    pub(crate) range: Range,
+}
+
+/// One window with all that does not change about it.
+pub(crate) struct Slot {
+    pub(crate) id: WindowId,
+    pub(crate) topic: String,
+    pub(crate) source: Arc<dyn DataSource>,
+    pub(crate) scope: Scope,
+    /// Equal for windows with the same source, filter and rule.
+    pub(crate) group: String,
+    pub(crate) sorters: Vec<Sorter>,
+    pub(crate) range: Range,
+    /// None until it has been read for the first time.
+    pub(crate) window: AsyncMutex<Option<Window>>,
+    /// Must be read again as a whole in the next step.
+    pub(crate) dirty: AtomicBool,
+    /// What it was first read at.
+    pub(crate) loaded_at: Mutex<Option<Position>>,
+    pub(crate) key: WindowKey,
+}
+
+/// A window and how many hold it.
+pub(crate) struct Entry {
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) holders: usize,
+    /// Has been read, so that the feed keeps it up to date.
+    pub(crate) loaded: bool,
+}
+
+/// How many rows a group has, and whether that is still true.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count {
+    pub(crate) total: u64,
+    pub(crate) at: Instant,
+    pub(crate) cost: Duration,
+    pub(crate) stale: bool,
+}
+
+/// All windows, the counts of their groups, and where the feed stands.
+#[derive(Default)]
+pub(crate) struct Registry {
+    pub(crate) windows: BTreeMap<WindowId, Entry>,
+    pub(crate) by_key: BTreeMap<WindowKey, WindowId>,
+    pub(crate) counts: BTreeMap<String, Count>,
+    pub(crate) position: Option<Position>,
+}
