@@ -30,7 +30,7 @@ export const test = base.extend<Given>({
     await use(async (role = 'assessor', url = server.url) => {
       const browser = await chromium.launch(launch);
       browsers.push(browser);
-      const page = await (await browser.newContext({ viewport: { width: 1280, height: 800 } })).newPage();
+      const page = await (await browser.newContext({ viewport: { width: 1280, height: 1000 } })).newPage();
       page.on('pageerror', (error) => problems.push(String(error)));
       page.on('console', (message) => { if (message.type() === 'error') problems.push(message.text()); });
       const app = new App(page);

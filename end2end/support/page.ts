@@ -32,6 +32,14 @@ export class App {
     await expect(this.id('grid-row').first()).toBeVisible({ timeout: 15_000 });
   }
 
+  /** Opens the hidden page with the buttons that panic. */
+  async diagnostics(): Promise<void> {
+    await this.page.evaluate(() => { location.hash = 'diagnostics'; });
+    await this.page.reload();
+    await this.live();
+    await this.id('tab-diagnostics').click();
+  }
+
   /** All row elements in the DOM that have arrived, in order. Rows still on their way have no key. */
   rows(): Promise<SeenRow[]> {
     return this.page.evaluate(() => {

@@ -2,7 +2,7 @@
 import { expect, test } from '../support/fixtures.ts';
 
 test.describe('an outdated client', () => {
-  test.use({ options: { rows: 2000 } });
+  test.use({ options: { rows: 2000, env: { SAFETY_DIAGNOSTICS: 'true' } } });
 
   test('yesterday\'s page against a server with a changed contract says so and offers reload', async ({ server, person }) => {
     const app = await person();
@@ -19,7 +19,7 @@ test.describe('panics', () => {
 
   test('on the server: that call fails with an incident number, everything else goes on', async ({ person }) => {
     const [anna, ben] = [await person('admin'), await person()];
-    await anna.id('tab-diagnostics').click();
+    await anna.diagnostics();
     await anna.id('panic-server').click();
     await expect(anna.page.locator('body')).toContainText(/[0-9a-f]{8,}/i, { timeout: 5000 });
     for (const app of [anna, ben]) await app.live();
@@ -29,7 +29,7 @@ test.describe('panics', () => {
 
   test('in the browser: the page says that it has stopped and offers reload; others go on', async ({ person }) => {
     const [anna, ben] = [await person('admin'), await person()];
-    await anna.id('tab-diagnostics').click();
+    await anna.diagnostics();
     await anna.id('panic-client').click();
     await expect(anna.page.locator('body')).toContainText(/stopped/i, { timeout: 5000 });
     await anna.page.getByRole('button', { name: /reload/i }).click();
