@@ -53,7 +53,6 @@ impl ThreadTreeHost {
     /// # Errors
     /// [`ErrorKind::Io`] when the system gives no thread.
     pub fn start(count: usize) -> Result<Self> {
-        init_reactive_executor();
         let (end, ended) = std::sync::mpsc::channel();
         let threads = (0..count.max(1))
             .map(|number| TreeThread::start(number, end.clone()))
@@ -180,8 +179,7 @@ pub struct LocalTreeHost;
 impl LocalTreeHost {
     /// A host for the current `LocalSet`.
     #[must_use]
-    pub fn new() -> Self {
-        init_reactive_executor();
+    pub const fn new() -> Self {
         Self
     }
 }
@@ -189,13 +187,6 @@ impl LocalTreeHost {
 impl TreeHost for LocalTreeHost {
     fn spawn_tree(&self, make: TreeMaker) {
         tokio::task::spawn_local(async move { make().await });
-    }
-}
-
-/// Reactive effects need to know how to spawn; the executor is the process's and set once.
-fn init_reactive_executor() {
-    if any_spawner::Executor::init_tokio().is_err() {
-        tracing::trace!("the reactive executor was set before");
     }
 }
 
