@@ -236,9 +236,9 @@ pub fn Browse(
                 {move || shown.get().then(|| {
                     let (form, noun) = (held.with_value(|model| model.form.clone()), form_noun.clone());
                     view! {
-                        <aside class="view-side">
+                        <div class="view-side">
                             <DataForm model=form noun=noun dialogs=dialogs on_saved=saved on_deleted=deleted />
-                        </aside>
+                        </div>
                     }
                 })}
             </div>
