@@ -5,7 +5,7 @@
 //! there, so the order of its rows and doubled rows do not matter.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -272,8 +272,17 @@ impl SourceStep<'_> {
             let scopes: Vec<_> = scopes.into_iter().map(|(_, scope)| scope).collect();
             judged = reader.rows(&keys, &scopes).await?;
         }
+        // What can be told from the rows alone is told first: nobody who watches a row waits for somebody's long range.
+        let mut later = Vec::new();
+        for slot in slots {
+            let index = groups.get(slot.group.as_str()).map_or(0, |(index, _)| *index);
+            let shown = judged.shown.get(index);
+            if !self.update_in_place(slot, effect, &judged.rows, shown).await {
+                later.push((slot, shown));
+            }
+        }
         let mut totals = BTreeMap::new();
-        for (group, (index, scope)) in &groups {
+        for (group, (_, scope)) in &groups {
             let moved = match effect {
                 Effect::Nothing => false,
                 Effect::Whole => true,
@@ -283,20 +292,43 @@ impl SourceStep<'_> {
                         .any(|touched| touched.existence || touched.columns & mask != 0)
                 }
             };
-            totals.insert(*group, (*index, self.total(&mut reader, group, scope, moved).await?));
+            totals.insert(*group, self.total(&mut reader, group, scope, moved).await?);
         }
-        for slot in slots {
-            let (index, total) = totals.get(slot.group.as_str()).copied().unwrap_or_default();
-            let shown = judged.shown.get(index);
+        for (slot, shown) in &later {
+            let total = totals.get(slot.group.as_str()).copied().flatten();
             let result = self
-                .bring_up_to_date(&mut reader, slot, effect, &judged.rows, shown, total)
+                .read_again(&mut reader, slot, effect, &judged.rows, *shown, total)
                 .await;
             if result.is_err() {
                 slot.dirty.store(true, Ordering::Release);
             }
             result?;
         }
+        for slot in slots
+            .iter()
+            .filter(|slot| !later.iter().any(|(known, _)| Arc::ptr_eq(known, slot)))
+        {
+            if let Some(total) = totals.get(slot.group.as_str()).copied().flatten()
+                && let Some(window) = slot.window.lock().await.as_mut()
+            {
+                self.publish(
+                    window,
+                    Change {
+                        position: self.position,
+                        total: Some(total),
+                        ..Change::default()
+                    },
+                );
+            }
+        }
         Ok(())
+    }
+
+    fn publish(&self, window: &mut Window, change: Change) {
+        if let Some(frame) = window.advance(change) {
+            self.hub.frames.fetch_add(1, Ordering::Relaxed);
+            self.hub.publisher.publish(window.topic(), &frame);
+        }
     }
 
     fn filter_mask(&self, scope: &Scope) -> i64 {
@@ -331,57 +363,77 @@ impl SourceStep<'_> {
         Ok(Some(total))
     }
 
-    async fn bring_up_to_date(
+    /// Brings a window up to date without another read, if no row can have moved. False if it needs one.
+    async fn update_in_place(
+        &self,
+        slot: &Slot,
+        effect: &Effect,
+        read: &BTreeMap<RowKey, Row>,
+        shown: Option<&BTreeSet<RowKey>>,
+    ) -> bool {
+        let mut guard = slot.window.lock().await;
+        let Some(window) = guard.as_mut() else { return true };
+        if slot.dirty.load(Ordering::Acquire) {
+            return false;
+        }
+        let rows = match effect {
+            Effect::Whole => return false,
+            Effect::Nothing => BTreeMap::new(),
+            Effect::Keys(keys) if self.must_re_range(slot, window, keys, read, shown) => return false,
+            Effect::Keys(_) => held_rows(window, read),
+        };
+        self.publish(
+            window,
+            Change {
+                position: self.position,
+                total: None,
+                order: None,
+                rows,
+            },
+        );
+        true
+    }
+
+    /// Brings a window up to date by reading its range, or all of it.
+    async fn read_again(
         &self,
         reader: &mut Reader<'_>,
         slot: &Slot,
         effect: &Effect,
         read: &BTreeMap<RowKey, Row>,
-        shown: Option<&std::collections::BTreeSet<RowKey>>,
+        shown: Option<&BTreeSet<RowKey>>,
         total: Option<u64>,
     ) -> Result<()> {
         let mut guard = slot.window.lock().await;
         let Some(window) = guard.as_mut() else { return Ok(()) };
-        let whole = slot.dirty.swap(false, Ordering::AcqRel) || matches!(effect, Effect::Whole);
-        let change = match effect {
-            _ if whole => {
-                self.hub.re_ranges.fetch_add(1, Ordering::Relaxed);
-                // The total that is known may be old, but counting has its own turn.
-                let known = self.hub.registry().counts.get(&slot.group).map(|count| count.total);
-                reader.whole(slot, self.position, total.or(known)).await?
+        self.hub.re_ranges.fetch_add(1, Ordering::Relaxed);
+        let whole = slot.dirty.swap(false, Ordering::AcqRel) || !matches!(effect, Effect::Keys(_));
+        let change = if whole {
+            // The total that is known may be old, but counting has its own turn.
+            let known = self.hub.registry().counts.get(&slot.group).map(|count| count.total);
+            reader.whole(slot, self.position, total.or(known)).await?
+        } else {
+            let mut rows = held_rows(window, read);
+            let order = reader.keys(&slot.scope, &slot.sorters, window.range()).await?;
+            for key in &order {
+                // A changed row that comes in was read already, with the verdict that it is shown.
+                if let Some(row) = read.get(key).filter(|_| shown.is_some_and(|shown| shown.contains(key))) {
+                    rows.insert(key.clone(), row.clone());
+                }
             }
-            Effect::Nothing | Effect::Whole => Change {
+            let missing = order
+                .iter()
+                .filter(|key| !rows.contains_key(key) && window.row(key).is_none());
+            let missing: Vec<_> = missing.cloned().collect();
+            rows.extend(reader.rows(&missing, &[]).await?.rows);
+            Change {
                 position: self.position,
                 total,
-                ..Change::default()
-            },
-            Effect::Keys(keys) => {
-                let rows: BTreeMap<_, _> = read
-                    .iter()
-                    .filter(|(key, _)| window.row(key).is_some())
-                    .map(|(key, row)| (key.clone(), row.clone()))
-                    .collect();
-                let mut change = Change {
-                    position: self.position,
-                    total,
-                    order: None,
-                    rows,
-                };
-                if self.must_re_range(slot, window, keys, read, shown) {
-                    self.hub.re_ranges.fetch_add(1, Ordering::Relaxed);
-                    let order = reader.keys(&slot.scope, &slot.sorters, window.range()).await?;
-                    let unknown = |key: &&RowKey| !change.rows.contains_key(key) && window.row(key).is_none();
-                    let missing: Vec<_> = order.iter().filter(unknown).cloned().collect();
-                    change.rows.extend(reader.rows(&missing, &[]).await?.rows);
-                    change.order = Some(order);
-                }
-                change
+                order: Some(order),
+                rows,
             }
         };
-        if let Some(frame) = window.advance(change) {
-            self.hub.frames.fetch_add(1, Ordering::Relaxed);
-            self.hub.publisher.publish(window.topic(), &frame);
-        }
+        self.publish(window, change);
         Ok(())
     }
 
@@ -392,7 +444,7 @@ impl SourceStep<'_> {
         window: &Window,
         keys: &BTreeMap<RowKey, Touched>,
         read: &BTreeMap<RowKey, Row>,
-        shown: Option<&std::collections::BTreeSet<RowKey>>,
+        shown: Option<&BTreeSet<RowKey>>,
     ) -> bool {
         let mapping = self.source.mapping();
         let filter = self.filter_mask(&slot.scope);
@@ -419,4 +471,10 @@ impl SourceStep<'_> {
             }
         })
     }
+}
+
+/// Those of the rows that the window holds.
+fn held_rows(window: &Window, read: &BTreeMap<RowKey, Row>) -> BTreeMap<RowKey, Row> {
+    let held = read.iter().filter(|(key, _)| window.row(key).is_some());
+    held.map(|(key, row)| (key.clone(), row.clone())).collect()
 }
