@@ -234,8 +234,9 @@ impl Connection {
                 authprovider: "accounts".to_owned(),
                 internal: false,
             },
+            // A name of its own each, so that publishers can pick out or leave out one of many.
             None => Principal {
-                authid: "anonymous".to_owned(),
+                authid: anonymous_name(),
                 authrole: "anonymous".to_owned(),
                 authmethod: "anonymous".to_owned(),
                 authprovider: "static".to_owned(),
@@ -257,6 +258,17 @@ impl Connection {
                 // A database that is away for a moment ends nobody's session; the next look decides.
                 Err(error) => tracing::warn!(%error, "a socket's login could not be checked again"),
             }
+        }
+    }
+}
+
+fn anonymous_name() -> String {
+    let mut bytes = [0; 8];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => format!("anonymous-{:016x}", u64::from_ne_bytes(bytes)),
+        Err(error) => {
+            tracing::error!(%error, "the system gives no randomness");
+            "anonymous".to_owned()
         }
     }
 }

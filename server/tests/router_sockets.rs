@@ -75,6 +75,27 @@ async fn the_session_is_who_the_cookie_says_whatever_hello_claims() {
 }
 
 #[tokio::test]
+async fn without_accounts_each_session_has_a_name_of_its_own() {
+    let server = Server::builder()
+        .config(private())
+        .start()
+        .await
+        .expect("the server starts");
+    let mut names = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let json = ("sec-websocket-protocol", "wamp.2.json");
+        let mut raw = Raw::open(server.address(), &[json])
+            .await
+            .expect("everybody gets a socket");
+        let welcome = raw.join().await;
+        assert_eq!(welcome[2]["authrole"], "anonymous", "{welcome}");
+        names.insert(welcome[2]["authid"].as_str().expect("a name").to_owned());
+    }
+    assert_eq!(names.len(), 3, "{names:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_message_of_wrong_shape_ends_its_session_and_no_other() {
     let server = plain().await;
     let mut witness = Raw::user(&server, "bert").await;
