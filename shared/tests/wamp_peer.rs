@@ -13,11 +13,11 @@ use coati_shared::{
     wamp::{
         CodecId, Event, Invocation, Join, LocalRealm, MatchPolicy, Payload, Peer, Uri,
         message::{CallOptions, PublishOptions, RegisterOptions, SubscribeOptions},
-        peer::CallHandler,
+        peer::{CallHandler, Part, Progress, ProgressiveHandler},
         router::{Open, Principal, Router, RouterConfig},
     },
 };
-use futures::{FutureExt, future::join_all};
+use futures::{FutureExt, StreamExt, future::join_all};
 
 /// Runs a test on a thread of its own kind: one thread, many tasks.
 fn local<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
@@ -488,5 +488,98 @@ fn an_acknowledged_publication_has_an_id() {
         let reserved = uri("wamp.x");
         let refused = peer.publish_acknowledged(&reserved, args(&peer, ()), PublishOptions::default());
         assert_eq!(refused.await.expect_err("reserved").uri, "wamp.error.invalid_uri");
+    });
+}
+
+/// Counts to the number it is given, then answers with it.
+fn counts(peer: &Peer) -> ProgressiveHandler {
+    let codec = peer.codec();
+    Rc::new(move |invocation: Invocation, progress: Progress| {
+        async move {
+            let (number,): (u64,) = invocation.payload.decode_args()?;
+            for step in 1..number {
+                progress.send(Payload::encode(codec, &(step,))?)?;
+            }
+            invocation.payload.transcode(codec)
+        }
+        .boxed_local()
+    })
+}
+
+#[test]
+fn a_callee_streams_its_results_to_a_caller_who_wants_them() {
+    local(|world| async move {
+        let callee = world.peer("callee", CodecId::Msgpack, 1).await;
+        let caller = world.peer("caller", CodecId::Json, 1).await;
+        let _offer = callee
+            .register_progressive(&uri("count"), RegisterOptions::default(), counts(&callee))
+            .await
+            .expect("registered");
+        let stream = caller.call_stream(&uri("count"), args(&caller, (5_u64,)), CallOptions::default());
+        let parts: Vec<_> = stream.collect().await;
+        let numbers: Vec<(bool, u64)> = parts
+            .into_iter()
+            .map(|part| match part.expect("a part") {
+                Part::Progress(payload) => (false, payload.decode_args::<(u64,)>().expect("a number").0),
+                Part::Last(payload) => (true, payload.decode_args::<(u64,)>().expect("a number").0),
+            })
+            .collect();
+        assert_eq!(numbers, [(false, 1), (false, 2), (false, 3), (false, 4), (true, 5)]);
+        assert_eq!(
+            call(&caller, "count", 3).await.expect("one result"),
+            3,
+            "who wants one result gets one"
+        );
+    });
+}
+
+#[test]
+fn dropping_a_stream_gives_the_call_up_and_later_progress_is_refused() {
+    local(|world| async move {
+        let callee = world.peer("callee", CodecId::Msgpack, 4).await;
+        let caller = world.peer("caller", CodecId::Msgpack, 4).await;
+        let kept = Rc::new(RefCell::new(None));
+        let keep = Rc::clone(&kept);
+        let codec = callee.codec();
+        let endless: ProgressiveHandler = Rc::new(move |_, progress: Progress| {
+            *keep.borrow_mut() = Some(progress.clone());
+            async move {
+                progress.send(Payload::encode(codec, &(1,))?)?;
+                pending().await
+            }
+            .boxed_local()
+        });
+        let _offer = callee
+            .register_progressive(&uri("endless"), RegisterOptions::default(), endless)
+            .await
+            .expect("registered");
+        let mut stream = caller.call_stream(&uri("endless"), Payload::empty(codec), CallOptions::default());
+        assert!(matches!(stream.next().await, Some(Ok(Part::Progress(_)))));
+        drop(stream);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let progress = kept.borrow_mut().take().expect("a progress handle");
+        let refused = progress.send(Payload::empty(codec)).expect_err("the call is over");
+        assert_eq!(refused.kind, ErrorKind::Canceled);
+    });
+}
+
+#[test]
+fn a_stream_that_is_not_read_ends_with_an_error_and_not_with_memory() {
+    local(|world| async move {
+        let callee = world.peer("callee", CodecId::Msgpack, 64).await;
+        let caller = world.peer("caller", CodecId::Msgpack, 64).await;
+        let _offer = callee
+            .register_progressive(&uri("count"), RegisterOptions::default(), counts(&callee))
+            .await
+            .expect("registered");
+        let mut stream = caller.call_stream(&uri("count"), args(&caller, (5_000_u64,)), CallOptions::default());
+        assert!(matches!(stream.next().await, Some(Ok(Part::Progress(_)))));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let rest: Vec<_> = stream.collect().await;
+        assert!(rest.len() <= 1_026, "{}", rest.len());
+        assert_eq!(
+            rest.last().expect("an end").as_ref().expect_err("too slow").kind,
+            ErrorKind::Busy
+        );
     });
 }

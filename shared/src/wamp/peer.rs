@@ -7,6 +7,7 @@
 
 mod credit;
 mod inner;
+pub mod progress;
 
 use std::{
     rc::{Rc, Weak},
@@ -33,6 +34,8 @@ use crate::{
 };
 
 pub use crate::wamp::session::{CloseReason, Join, SessionDetails};
+
+pub use progress::{CallStream, Part, Progress};
 
 use inner::{Inner, Waiting};
 
@@ -69,6 +72,9 @@ pub struct Event {
 
 /// Answers calls. The future runs as a task of its own and is dropped when the caller gives up.
 pub type CallHandler = Rc<dyn Fn(Invocation) -> LocalBoxFuture<'static, Result<Payload>>>;
+
+/// Answers calls like a [`CallHandler`], and may send results before the last one.
+pub type ProgressiveHandler = Rc<dyn Fn(Invocation, Progress) -> LocalBoxFuture<'static, Result<Payload>>>;
 
 /// Takes events.
 pub type EventHandler = Rc<dyn Fn(Event)>;
@@ -207,6 +213,13 @@ impl Peer {
         self.call_to(procedure, payload, options, Some(progress)).await
     }
 
+    /// Calls a procedure that may bring several results, as a stream of them; the last item is [`Part::Last`] or an
+    /// error. Dropping the stream gives the call up. So does falling more than [`progress::MOST_WAITING`] results
+    /// behind, with [`ErrorKind::Busy`].
+    pub fn call_stream(&self, procedure: &Uri, payload: Payload, options: CallOptions) -> CallStream {
+        CallStream::new(self.clone(), procedure.clone(), payload, options)
+    }
+
     async fn call_to(
         &self,
         procedure: &Uri,
@@ -298,6 +311,20 @@ impl Peer {
         procedure: &Uri,
         options: RegisterOptions,
         handler: CallHandler,
+    ) -> Result<Registration> {
+        let handler: ProgressiveHandler = Rc::new(move |invocation, _| handler(invocation));
+        self.register_progressive(procedure, options, handler).await
+    }
+
+    /// Offers a procedure that may bring several results.
+    ///
+    /// # Errors
+    /// What the router answers.
+    pub async fn register_progressive(
+        &self,
+        procedure: &Uri,
+        options: RegisterOptions,
+        handler: ProgressiveHandler,
     ) -> Result<Registration> {
         let (sender, answer) = oneshot::channel();
         let waiting = Waiting::Register {

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub mod feature {
     /// Several RESULTs for one call.
     pub const PROGRESSIVE_CALL_RESULTS: &str = "progressive_call_results";
+    /// Several CALLs under one request: arguments that are streamed.
+    pub const PROGRESSIVE_CALL_INVOCATIONS: &str = "progressive_call_invocations";
     /// CANCEL and INTERRUPT.
     pub const CALL_CANCELING: &str = "call_canceling";
     /// The time limit of a call.
@@ -100,6 +102,7 @@ impl Roles {
                 &[
                     CALLER_IDENTIFICATION,
                     CALL_CANCELING,
+                    PROGRESSIVE_CALL_RESULTS,
                     PATTERN_BASED_REGISTRATION,
                     SHARED_REGISTRATION,
                     REGISTRATION_REVOCATION,
@@ -128,6 +131,7 @@ impl Roles {
                 "dealer",
                 &[
                     PROGRESSIVE_CALL_RESULTS,
+                    PROGRESSIVE_CALL_INVOCATIONS,
                     CALL_CANCELING,
                     CALL_TIMEOUT,
                     CALLER_IDENTIFICATION,

@@ -28,8 +28,10 @@ use crate::{
 };
 
 use super::{
-    CALL_CREDIT, CallHandler, Event, EventHandler, Invocation, ProgressHandler, Registration, Subscription,
+    CALL_CREDIT, Event, EventHandler, Invocation, OUTBOX_LIMIT, ProgressHandler, ProgressiveHandler, Registration,
+    Subscription,
     credit::{Credit, Permit},
+    progress::Progress,
 };
 
 /// Who waits for an answer.
@@ -42,7 +44,7 @@ pub(super) enum Waiting {
     Register {
         answer: oneshot::Sender<Result<Registration>>,
         procedure: Uri,
-        handler: CallHandler,
+        handler: ProgressiveHandler,
     },
     Subscribe {
         answer: oneshot::Sender<Result<Subscription>>,
@@ -63,7 +65,7 @@ struct Topic {
 
 struct Offer {
     procedure: Uri,
-    handler: CallHandler,
+    handler: ProgressiveHandler,
 }
 
 pub(super) struct Inner {
@@ -355,6 +357,7 @@ impl Inner {
             return self.yields(request, Err(error));
         };
         let procedure = invocation.details.procedure.clone().unwrap_or(procedure);
+        let progress = Progress::new(self, request, invocation.details.receive_progress);
         let call = Invocation {
             procedure,
             payload: invocation.payload,
@@ -364,7 +367,9 @@ impl Inner {
         self.running.borrow_mut().insert(request, abort);
         let this = Rc::clone(self);
         let work = async move {
-            let answer = AssertUnwindSafe(async { handler(call).await }).catch_unwind().await;
+            let answer = AssertUnwindSafe(async { handler(call, progress).await })
+                .catch_unwind()
+                .await;
             if this.running.borrow_mut().remove(&request).is_some() {
                 this.yields(request, answer.unwrap_or_else(|_| Err(this.panicked())));
             }
@@ -386,6 +391,27 @@ impl Inner {
             running.abort();
             self.yields(request, Err(Error::new(ErrorKind::Canceled, "The call was given up.")));
         }
+    }
+
+    /// One more result before the last. Nothing is sent for an invocation that is over.
+    pub(super) fn progresses(self: &Rc<Self>, request: RequestId, payload: Payload) -> Result<()> {
+        if !self.running.borrow().contains_key(&request) {
+            return Err(Error::new(ErrorKind::Canceled, "The call is over."));
+        }
+        if self.outbox_len() >= OUTBOX_LIMIT {
+            let text = "Too many messages wait for the connection.";
+            return Err(Error::new(ErrorKind::Busy, text));
+        }
+        let options = YieldOptions {
+            progress: true,
+            ..YieldOptions::default()
+        };
+        self.send(Message::Yield(Yield {
+            request,
+            options,
+            payload,
+        }));
+        Ok(())
     }
 
     fn yields(self: &Rc<Self>, request: RequestId, answer: Result<Payload>) {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::wamp::{
-    id::{MAX_ID, RequestId, SessionId},
+    id::{MAX_ID, RegistrationId, RequestId, SessionId},
     message::{
         Call, CallResult, Cancel, CancelMode, CancelOptions, ErrorDetails, ErrorMessage, Interrupt, Invocation,
         InvocationDetails, Message, ResultDetails, Yield, code,
@@ -26,17 +26,48 @@ struct Party {
     cancels: bool,
     /// Announced `progressive_call_results` as callee, and `call_canceling`, without which it does not count.
     progresses: bool,
+    /// Announced `progressive_call_invocations` as callee, and `call_canceling`.
+    takes_streams: bool,
     /// Announced `call_timeout` as callee.
     times_out: bool,
+    /// Announced `progressive_call_invocations` as caller.
+    streams: bool,
+    /// Its calls that were answered before it had sent all arguments: the rest is still on its way, for nobody.
+    unfinished: BTreeSet<RequestId>,
     most_calls: usize,
     /// Its calls in flight.
     calls: usize,
     /// The last invocation's number.
     invocations: u64,
+    /// The place of the last INVOCATION message; streamed arguments take several under one number.
+    places: u64,
     /// Invocations that found no room, in order.
     held: VecDeque<Arc<Outgoing>>,
     /// Since one found no room, and until there is some for all.
     stalled: bool,
+}
+
+impl Party {
+    /// Sends an invocation, or holds it behind those that already wait for room. Returns its place.
+    fn invoke(&mut self, invocation: Invocation, out: &mut Vec<Output>) -> u64 {
+        self.places += 1;
+        let message = Arc::new(Outgoing::at(self.places, Message::Invocation(invocation)));
+        if self.stalled {
+            self.held.push_back(message);
+        } else {
+            out.push(Output::Send {
+                connection: self.member.connection,
+                message,
+                class: Class::Invocation,
+            });
+        }
+        self.places
+    }
+
+    /// Whether the invocation that began a call still waits for room, so that the callee has not heard of it.
+    fn holds(&self, begins: u64) -> bool {
+        self.held.iter().any(|held| held.place() == begins)
+    }
 }
 
 /// A session, and a request of its own or sent to it.
@@ -45,6 +76,13 @@ type Key = (SessionId, RequestId);
 #[derive(Debug)]
 struct InFlight {
     caller: Key,
+    registration: RegistrationId,
+    /// Which of the callee's INVOCATION messages began it.
+    begins: u64,
+    /// Its arguments come in several messages.
+    has_parts: bool,
+    /// More of them follow.
+    streams: bool,
     receive_progress: bool,
     /// CANCEL with mode kill was passed on; the callee's answer is awaited.
     interrupted: bool,
@@ -55,11 +93,25 @@ struct InFlight {
 /// Why a call cannot be made.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// The request id is in use: the caller broke the protocol.
-    Duplicate,
+    /// The caller broke the protocol.
+    Violation(String),
     /// Answered by an ERROR.
     Answer(&'static str, String),
 }
+
+/// What a CALL is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// A new call, or the first part of one.
+    First,
+    /// More arguments for this callee and invocation.
+    More(SessionId, RequestId),
+    /// More arguments for a call that is over already.
+    Late,
+}
+
+/// How many calls with arguments still on their way are remembered for each caller.
+const MOST_UNFINISHED: usize = 256;
 
 /// The calls of a realm.
 #[derive(Debug, Default)]
@@ -78,12 +130,15 @@ const fn all_of(session: SessionId) -> std::ops::RangeInclusive<Key> {
     (session, RequestId::wrapped(1))..=(session, RequestId::wrapped(MAX_ID))
 }
 
-/// What a callee announced.
+/// What a session announced as callee and caller.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CalleeFeatures {
     pub(super) cancels: bool,
     pub(super) progresses: bool,
+    pub(super) takes_streams: bool,
     pub(super) times_out: bool,
+    /// As caller.
+    pub(super) streams: bool,
 }
 
 impl Calls {
@@ -103,10 +158,14 @@ impl Calls {
         let party = Party {
             cancels: features.cancels,
             progresses: features.progresses && features.cancels,
+            takes_streams: features.takes_streams && features.cancels,
             times_out: features.times_out,
+            streams: features.streams,
+            unfinished: BTreeSet::new(),
             most_calls,
             calls: 0,
             invocations: 0,
+            places: 0,
             held: VecDeque::new(),
             stalled: false,
             member,
@@ -114,18 +173,33 @@ impl Calls {
         self.parties.insert(party.member.session, party);
     }
 
-    /// Whether the session may make one more call.
-    pub(super) fn check(&self, caller: SessionId, request: RequestId) -> Result<(), Refused> {
-        if self.calls.contains_key(&(caller, request)) {
-            return Err(Refused::Duplicate);
+    /// What a CALL of the session is, and whether the session may make one more.
+    pub(super) fn check(&mut self, caller: SessionId, call: &Call) -> Result<Part, Refused> {
+        let (request, more) = (call.request, call.options.progress);
+        let Some(party) = self.parties.get_mut(&caller) else {
+            return Ok(Part::Late);
+        };
+        if more && !party.streams {
+            let text = "progressive arguments from a caller that has not announced them".to_owned();
+            return Err(Refused::Violation(text));
         }
-        match self.parties.get(&caller) {
-            Some(party) if party.calls >= party.most_calls => {
-                let text = format!("{} calls are in flight already.", party.calls);
-                Err(Refused::Answer(error::BUSY, text))
+        if let Some(callee) = self.calls.get(&(caller, request)) {
+            return match self.invocations.get(callee) {
+                Some(in_flight) if in_flight.streams => Ok(Part::More(callee.0, callee.1)),
+                Some(_) | None => Err(Refused::Violation(format!("CALL {request} is in flight already"))),
+            };
+        }
+        if party.unfinished.contains(&request) {
+            if !more {
+                party.unfinished.remove(&request);
             }
-            Some(_) | None => Ok(()),
+            return Ok(Part::Late);
         }
+        if party.calls >= party.most_calls {
+            let text = format!("{} calls are in flight already.", party.calls);
+            return Err(Refused::Answer(error::BUSY, text));
+        }
+        Ok(Part::First)
     }
 
     /// Passes a call on to the callee that the dealer chose. [`Calls::check`] came before.
@@ -143,6 +217,10 @@ impl Calls {
                 "The callee is gone.".to_owned(),
             ));
         };
+        if call.options.progress && !callee.takes_streams {
+            let text = "The callee does not take progressive arguments.".to_owned();
+            return Err(Refused::Answer(error::FEATURE_NOT_SUPPORTED, text));
+        }
         let payload = call
             .payload
             .transcode(callee.member.codec)
@@ -158,7 +236,7 @@ impl Calls {
             caller_authrole: Some(caller.authrole.clone()),
             procedure: (target.policy != MatchPolicy::Exact).then_some(call.procedure),
             receive_progress,
-            progress: false,
+            progress: call.options.progress,
             timeout: limit.filter(|_| forwarded),
             trace: call.options.trace,
             passthru: call.options.passthru,
@@ -169,17 +247,7 @@ impl Calls {
             details,
             payload,
         };
-        let message = Arc::new(Outgoing::new(Message::Invocation(invocation)));
-        if callee.stalled {
-            callee.held.push_back(message);
-        } else {
-            out.push(Output::Send {
-                connection: callee.member.connection,
-                message,
-                class: Class::Invocation,
-            });
-        }
-
+        let begins = callee.invoke(invocation, out);
         let caller = (caller.session, call.request);
         let timeout = limit.filter(|_| !forwarded).map(Duration::from_millis);
         let deadline = timeout.map(|timeout| now.saturating_add(timeout));
@@ -189,6 +257,10 @@ impl Calls {
         self.calls.insert(caller, (target.callee, request));
         let in_flight = InFlight {
             caller,
+            registration: target.registration,
+            begins,
+            has_parts: call.options.progress,
+            streams: call.options.progress,
             receive_progress,
             interrupted: false,
             timeout,
@@ -199,6 +271,41 @@ impl Calls {
             party.calls += 1;
         }
         Ok(())
+    }
+
+    /// Passes more arguments of a call on to its callee.
+    pub(super) fn more(&mut self, callee: Key, call: Call, out: &mut Vec<Output>) {
+        let (Some(party), Some(in_flight)) = (self.parties.get_mut(&callee.0), self.invocations.get_mut(&callee))
+        else {
+            return;
+        };
+        in_flight.streams = call.options.progress;
+        if in_flight.interrupted {
+            return;
+        }
+        match call.payload.transcode(party.member.codec) {
+            Ok(payload) => {
+                // All options but `progress` are those of the first part.
+                let details = InvocationDetails {
+                    progress: call.options.progress,
+                    passthru: call.options.passthru,
+                    ..InvocationDetails::default()
+                };
+                let (request, registration) = (callee.1, in_flight.registration);
+                let invocation = Invocation {
+                    request,
+                    registration,
+                    details,
+                    payload,
+                };
+                party.invoke(invocation, out);
+            }
+            Err(refused) => {
+                let caller = in_flight.caller;
+                self.end(callee, true, None, out);
+                self.fail(caller, error::INVALID_ARGUMENT, &refused.message, out);
+            }
+        }
     }
 
     /// Passes a result on. False if the callee was never sent such an invocation.
@@ -290,12 +397,13 @@ impl Calls {
         let Some(party) = self.parties.get(&callee.0) else {
             return false;
         };
-        if !party.cancels || is_held(party, callee.1) {
+        let Some(in_flight) = self.invocations.get_mut(&callee) else {
+            return false;
+        };
+        if !party.cancels || party.holds(in_flight.begins) {
             return false;
         }
-        if let Some(in_flight) = self.invocations.get_mut(&callee)
-            && !std::mem::replace(&mut in_flight.interrupted, true)
-        {
+        if !std::mem::replace(&mut in_flight.interrupted, true) {
             interrupt(party, callee.1, CancelMode::Kill, reason.cloned(), out);
         }
         true
@@ -325,9 +433,7 @@ impl Calls {
         };
         party.stalled = true;
         if self.invocations.contains_key(&(callee, invocation.request)) {
-            let place = party
-                .held
-                .partition_point(|held| number_of(held) < Some(invocation.request));
+            let place = party.held.partition_point(|held| held.place() < message.place());
             party.held.insert(place, message);
         }
     }
@@ -372,13 +478,13 @@ impl Calls {
 
     /// Forgets an invocation and tells the callee, if it has got it and understands.
     fn end(&mut self, callee: Key, tell: bool, reason: Option<Uri>, out: &mut Vec<Output>) {
-        self.forget(callee);
+        let begins = self.forget(callee).map_or(0, |in_flight| in_flight.begins);
         let Some(party) = self.parties.get_mut(&callee.0) else {
             return;
         };
-        let before = party.held.len();
+        let unheard = party.holds(begins);
         party.held.retain(|held| number_of(held) != Some(callee.1));
-        if tell && party.cancels && party.held.len() == before {
+        if tell && party.cancels && !unheard {
             interrupt(party, callee.1, CancelMode::KillNoWait, reason, out);
         }
     }
@@ -392,7 +498,29 @@ impl Calls {
         if let Some(party) = self.parties.get_mut(&in_flight.caller.0) {
             party.calls -= 1;
         }
+        if in_flight.streams {
+            self.over_too_soon(in_flight.caller);
+        }
+        if let Some(party) = self.parties.get_mut(&key.0)
+            && in_flight.has_parts
+        {
+            // Parts that wait for room are for nobody any more; `end` sees to the first.
+            let begins = in_flight.begins;
+            party
+                .held
+                .retain(|held| number_of(held) != Some(key.1) || held.place() == begins);
+        }
         Some(in_flight)
+    }
+
+    /// The rest of this call's arguments is still on its way and will be for nobody.
+    pub(super) fn over_too_soon(&mut self, (caller, request): Key) {
+        if let Some(party) = self.parties.get_mut(&caller) {
+            party.unfinished.insert(request);
+            if party.unfinished.len() > MOST_UNFINISHED {
+                party.unfinished.pop_first();
+            }
+        }
     }
 
     /// Whether the callee was ever sent this invocation: answers may cross with interrupts.
@@ -419,10 +547,6 @@ fn number_of(message: &Outgoing) -> Option<RequestId> {
     } else {
         None
     }
-}
-
-fn is_held(party: &Party, request: RequestId) -> bool {
-    party.held.iter().any(|held| number_of(held) == Some(request))
 }
 
 fn interrupt(party: &Party, request: RequestId, mode: CancelMode, reason: Option<Uri>, out: &mut Vec<Output>) {

@@ -10,6 +10,8 @@ use crate::wamp::{codec::CodecId, message::Message};
 #[derive(Debug)]
 pub struct Outgoing {
     message: Message,
+    /// Its place among the invocations of one callee; several may belong to one call.
+    place: u64,
     frames: [OnceLock<Bytes>; 3],
 }
 
@@ -17,10 +19,20 @@ impl Outgoing {
     /// Wraps a message.
     #[must_use]
     pub fn new(message: Message) -> Self {
+        Self::at(0, message)
+    }
+
+    /// An INVOCATION at its place among those of its callee.
+    pub(super) fn at(place: u64, message: Message) -> Self {
         Self {
             message,
+            place,
             frames: [OnceLock::new(), OnceLock::new(), OnceLock::new()],
         }
+    }
+
+    pub(super) const fn place(&self) -> u64 {
+        self.place
     }
 
     /// The message.

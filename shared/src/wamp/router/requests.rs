@@ -14,7 +14,7 @@ use crate::wamp::{
 use super::{
     Action, ConnectionId, Decision, Output, Router,
     broker::Member,
-    calls::{Refused, refusal, reply},
+    calls::{Part, Refused, refusal, reply},
     session::{Joined, State},
 };
 
@@ -238,25 +238,31 @@ impl Router {
     }
 
     fn call(&mut self, member: &Member, call: Call, out: &mut Vec<Output>) {
-        let request = call.request;
+        let (request, more) = (call.request, call.options.progress);
         if let Err(refused) = self.try_call(member, call, out) {
             match refused {
-                Refused::Duplicate => {
-                    self.violation(member.connection, format!("CALL {request} is in flight already"), out);
+                Refused::Violation(text) => self.violation(member.connection, text, out),
+                Refused::Answer(error, text) => {
+                    if more {
+                        self.calls.over_too_soon((member.session, request));
+                    }
+                    refuse(member, code::CALL, request, &(error, text), out);
                 }
-                Refused::Answer(error, text) => refuse(member, code::CALL, request, &(error, text), out),
             }
         }
     }
 
     fn try_call(&mut self, member: &Member, call: Call, out: &mut Vec<Output>) -> Result<(), Refused> {
-        self.calls.check(member.session, call.request)?;
+        match self.calls.check(member.session, &call)? {
+            Part::First => {}
+            Part::More(callee, invocation) => {
+                self.calls.more((callee, invocation), call, out);
+                return Ok(());
+            }
+            Part::Late => return Ok(()),
+        }
         self.permit(member, Action::Call, &call.procedure, MatchPolicy::Exact)
             .map_err(|(error, text)| Refused::Answer(error, text))?;
-        if call.options.progress {
-            let text = "Progressive invocations are not supported.".to_owned();
-            return Err(Refused::Answer(error::FEATURE_NOT_SUPPORTED, text));
-        }
         let target = self
             .dealer
             .route(call.procedure.as_str(), &mut self.ids)

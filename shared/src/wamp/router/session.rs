@@ -128,7 +128,9 @@ impl Router {
         let features = CalleeFeatures {
             cancels: roles.has("callee", feature::CALL_CANCELING),
             progresses: roles.has("callee", feature::PROGRESSIVE_CALL_RESULTS),
+            takes_streams: roles.has("callee", feature::PROGRESSIVE_CALL_INVOCATIONS),
             times_out: roles.has("callee", feature::CALL_TIMEOUT),
+            streams: roles.has("caller", feature::PROGRESSIVE_CALL_INVOCATIONS),
         };
         let welcome = Welcome {
             session,

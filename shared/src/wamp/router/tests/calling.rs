@@ -1,5 +1,7 @@
 //! Registrations, calls, giving up, time limits and back-pressure.
 
+use bytes::Bytes;
+
 use super::*;
 
 const CALLER: &str = r#""caller":ID,"caller_authid":"user1","caller_authrole":"user""#;
@@ -342,4 +344,131 @@ fn arguments_are_translated_for_a_callee_of_another_codec() {
     assert_eq!(said, sent([(1, r#"[50,1,{},["\u0000/w=="]]"#)]));
 }
 
-use bytes::Bytes;
+/// Says that it streams arguments as caller and takes them as callee.
+const STREAMS: &str = r#"[1,"realm",{"roles":{"caller":{"features":{"progressive_call_invocations":true}},
+    "callee":{"features":{"call_canceling":true,"progressive_call_invocations":true}}}}]"#;
+
+fn streaming() -> World {
+    let mut world = World::open();
+    for number in [1, 2] {
+        world.join_as(
+            number,
+            CodecId::Json,
+            Principal::new("user1", "user", "cookie"),
+            STREAMS,
+        );
+    }
+    world.say(2, r#"[64,1,{"invoke":"roundrobin"},"p"]"#);
+    world
+}
+
+#[test]
+fn streamed_arguments_go_to_one_callee_under_one_invocation() {
+    let mut world = streaming();
+    world.join_as(3, CodecId::Json, Principal::default(), STREAMS);
+    world.say(3, r#"[64,1,{"invoke":"roundrobin"},"p"]"#);
+    assert_eq!(
+        world.say(1, r#"[48,1,{"progress":true},"p",[1]]"#),
+        vec![(2, format!(r#"[68,1,1,{{{CALLER},"progress":true}},[1]]"#))]
+    );
+    assert_eq!(
+        world.say(1, r#"[48,1,{"progress":true},"p",[2]]"#),
+        sent([(2, r#"[68,1,1,{"progress":true},[2]]"#)])
+    );
+    assert_eq!(
+        world.say(1, r#"[48,1,{},"p",[3]]"#),
+        sent([(2, "[68,1,1,{},[3]]")]),
+        "the last part"
+    );
+    assert_eq!(world.router.stats().calls, 1);
+    assert_eq!(world.say(2, "[70,1,{},[6]]"), sent([(1, "[50,1,{},[6]]")]));
+    assert_eq!(
+        world.say(1, r#"[48,2,{},"p"]"#)[0].0,
+        3,
+        "the next call is the next callee's"
+    );
+}
+
+#[test]
+fn a_part_after_the_last_breaks_the_protocol() {
+    let mut world = streaming();
+    world.say(1, r#"[48,1,{"progress":true},"p",[1]]"#);
+    world.say(1, r#"[48,1,{},"p",[1]]"#);
+    let said = world.say(1, r#"[48,1,{},"p",[1]]"#);
+    assert!(
+        said.iter()
+            .any(|(to, text)| *to == 1 && text.contains("protocol_violation"))
+    );
+}
+
+#[test]
+fn parts_of_a_call_that_is_over_already_are_for_nobody() {
+    let mut world = streaming();
+    world.say(1, r#"[48,1,{"progress":true},"p",[1]]"#);
+    assert_eq!(
+        world.say(2, r#"[8,68,1,{},"a.full"]"#),
+        sent([(1, r#"[8,48,1,{},"a.full"]"#)])
+    );
+    assert_eq!(world.say(1, r#"[48,1,{"progress":true},"p",[2]]"#), []);
+    assert_eq!(world.say(1, r#"[48,1,{},"p",[3]]"#), [], "the last part is late too");
+    assert_eq!(
+        refused(&world.say(1, r#"[48,2,{"progress":true},"q",[1]]"#)),
+        "wamp.error.no_such_procedure"
+    );
+    assert_eq!(world.say(1, r#"[48,2,{},"q",[2]]"#), [], "a refusal is said once");
+    assert_eq!(world.router.stats().calls, 0);
+}
+
+#[test]
+fn streaming_needs_both_sides_to_have_said_that_they_can() {
+    let mut world = streaming();
+    world.join(&[3]);
+    world.say(3, r#"[64,1,{},"basic"]"#);
+    assert_eq!(
+        refused(&world.say(1, r#"[48,1,{"progress":true},"basic"]"#)),
+        "wamp.error.feature_not_supported"
+    );
+    let said = world.say(3, r#"[48,1,{"progress":true},"p"]"#);
+    assert!(said[0].1.contains("protocol_violation"), "{said:?}");
+}
+
+#[test]
+fn parts_without_room_are_held_in_order_and_dropped_with_their_call() {
+    let mut world = streaming();
+    let connection = ConnectionId(2);
+    let message = |text: &str| CodecId::Json.decode(text.to_owned().into()).expect("a message");
+    let stall = |world: &mut World, text: &str| {
+        let input = Input::Message {
+            connection: ConnectionId(1),
+            message: message(text),
+        };
+        let Some(Output::Send { message, .. }) = world.router.handle(input).pop() else {
+            panic!("nothing was sent")
+        };
+        world.handle(Input::Undelivered { connection, message });
+    };
+    world.say(1, r#"[48,1,{"progress":true},"p",[1]]"#);
+    stall(&mut world, r#"[48,1,{"progress":true},"p",[2]]"#);
+    world.say(1, r#"[48,2,{},"p",["other"]]"#);
+    world.say(1, r#"[48,1,{},"p",[3]]"#);
+    let room = Input::Room {
+        connection,
+        invocations: 9,
+    };
+    let parts = |sent: Sent| {
+        sent.iter()
+            .map(|(_, text)| text.rsplit('[').next().expect("args").to_owned())
+            .collect()
+    };
+    let released: Vec<String> = parts(world.handle(room));
+    assert_eq!(released, ["2]]", "\"other\"]]", "3]]"]);
+
+    world.say(1, r#"[48,3,{"progress":true},"p",[1]]"#);
+    stall(&mut world, r#"[48,3,{},"p",[2]]"#);
+    assert_eq!(
+        world.say(1, "[49,3,{}]")[0],
+        (2, r#"[69,3,{"mode":"killnowait"}]"#.to_owned()),
+        "the callee has heard of it"
+    );
+    assert_eq!(world.router.stats().held, 0);
+}
