@@ -2,9 +2,11 @@
 
 use std::{io::Write, sync::Arc};
 
+use futures::FutureExt;
 use server::{
     Config, Error, ErrorKind, Server,
     data::{DataHub, Db, FeedOptions},
+    http::ReadyCheck,
     service::{Candidate, Catalogue, CursorNode, FrameChannel, Sessions},
 };
 use shared::intent::Operation;
@@ -65,6 +67,11 @@ pub(crate) async fn serve(
         catalogue = catalogue.with(diagnostics::candidate());
     }
     let db = Arc::new(db);
+    let asked = db.clone();
+    let database: ReadyCheck = Arc::new(move || {
+        let db = asked.clone();
+        async move { db.ping().await.map_err(|error| error.to_string()) }.boxed()
+    });
     Server::builder()
         .config(config)
         .title("Safety")
@@ -72,6 +79,7 @@ pub(crate) async fn serve(
         .contracts(trial.and_then(|trial| trial.contracts).unwrap_or_else(crate::contracts))
         .client("safety", ASSETS)
         .accounts(db.clone())
+        .ready_check("database", database)
         .service(Arc::new(frames))
         .service(Arc::new(Sessions::new(catalogue, db)))
         .run()

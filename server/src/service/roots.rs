@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
 use shared::{
     error::{Error as NodeError, ErrorKind, Result as NodeResult},
     node::{NodeContext, NodeExt},
@@ -36,12 +39,37 @@ pub(super) struct Roots {
     live: Mutex<BTreeMap<String, Live>>,
 }
 
-/// A root whose tree runs here.
+/// A root whose tree runs here, from before it is bound until it is unbound.
 struct Live {
     /// Which browser holds it now; a watcher of an older one does nothing.
     holder: SessionId,
-    /// Ends the tree. Its task holds the other end.
-    end: oneshot::Sender<()>,
+    /// Ends the tree, whose task holds the other end. Taken when it was told to end.
+    end: Option<oneshot::Sender<()>>,
+    /// Completes when the tree is bound, or could not be.
+    bound: Shared<BoxFuture<'static, NodeResult<()>>>,
+    /// Completes when nothing of the tree is left.
+    gone: Shared<BoxFuture<'static, ()>>,
+}
+
+/// What a starting browser has to wait for.
+enum Found {
+    /// A tree that serves it.
+    Bound(Shared<BoxFuture<'static, NodeResult<()>>>),
+    /// A tree that is ending; a new one can start afterwards.
+    Ending(Shared<BoxFuture<'static, ()>>),
+}
+
+/// Takes a root off the list when its task ends, however it ends, and then tells who waits for that.
+struct Leaving {
+    roots: Arc<Roots>,
+    base: String,
+    _gone: oneshot::Sender<()>,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.roots.live().remove(&self.base);
+    }
 }
 
 impl Roots {
@@ -122,37 +150,66 @@ impl Roots {
 
     /// Makes sure that the root's tree runs and is registered, and that `holder` is the browser it waits for.
     async fn ensure_tree(self: &Arc<Self>, base: &str, holder: SessionId, scope: ControllerScope) -> NodeResult<()> {
-        if let Some(live) = self.live().get_mut(base) {
-            live.holder = holder;
-            return Ok(());
+        loop {
+            match self.find_or_spawn(base, holder, &scope) {
+                Found::Bound(bound) => return bound.await,
+                Found::Ending(gone) => gone.await,
+            }
+        }
+    }
+
+    fn find_or_spawn(self: &Arc<Self>, base: &str, holder: SessionId, scope: &ControllerScope) -> Found {
+        let mut live = self.live();
+        if let Some(root) = live.get_mut(base) {
+            if root.end.is_none() {
+                return Found::Ending(root.gone.clone());
+            }
+            root.holder = holder;
+            return Found::Bound(root.bound.clone());
         }
         let (end, ended) = oneshot::channel();
-        let (ready, bound) = oneshot::channel();
-        self.live().insert(base.to_owned(), Live { holder, end });
-        let (roots, base) = (self.clone(), base.to_owned());
+        let (tell_bound, bound) = oneshot::channel();
+        let (tell_gone, gone) = oneshot::channel::<()>();
+        let lost = || NodeError::new(ErrorKind::Internal, "The session's tree did not start.");
+        let bound = bound
+            .map(move |told| told.unwrap_or_else(|_| Err(lost())))
+            .boxed()
+            .shared();
+        let root = Live {
+            holder,
+            end: Some(end),
+            bound: bound.clone(),
+            gone: gone.map(drop).boxed().shared(),
+        };
+        live.insert(base.to_owned(), root);
+        drop(live);
+        let leaving = Leaving {
+            roots: self.clone(),
+            base: base.to_owned(),
+            _gone: tell_gone,
+        };
+        let scope = scope.clone();
         self.trees.spawn_tree(Box::new(move || {
             async move {
-                if let Err(error) = run_tree(&roots, &base, scope, ready, ended).await {
+                let (roots, base) = (&leaving.roots, &leaving.base);
+                if let Err(error) = run_tree(roots, base, scope, tell_bound, ended).await {
                     tracing::warn!(%error, base, "a session tree ended with an error");
                 }
-                roots.live().remove(&base);
             }
             .boxed_local()
         }));
-        bound
-            .await
-            .unwrap_or_else(|_| Err(NodeError::new(ErrorKind::Internal, "The session's tree did not start.")))
+        Found::Bound(bound)
     }
 
     /// Waits until the browser left and stayed away.
     async fn end_when_abandoned(self: Arc<Self>, base: String, session: SessionId) {
         self.realm.left(session).await;
         tokio::time::sleep(self.keep_for).await;
-        let mut live = self.live();
-        if live.get(&base).is_some_and(|root| root.holder == session)
-            && let Some(root) = live.remove(&base)
+        if let Some(root) = self.live().get_mut(&base)
+            && root.holder == session
+            && let Some(end) = root.end.take()
         {
-            let _ = root.end.send(());
+            let _ = end.send(());
         }
     }
 

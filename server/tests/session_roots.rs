@@ -1,0 +1,175 @@
+//! Session roots over real sockets: started, taken over by their secret only, and ended when abandoned.
+#![cfg(feature = "data")]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use coati_server::{
+    Running, Server,
+    auth::MemoryAccounts,
+    peer::websocket::Dial,
+    service::{Catalogue, Sessions},
+};
+use shared::{
+    error::{ErrorKind, Result},
+    platform::default_platform,
+    session_root::{Resume, START_SESSION, SessionStarted, StartSession},
+    wamp::{
+        message::CallOptions,
+        payload::Payload,
+        peer::{Join, Peer},
+        uri::Uri,
+    },
+};
+use support::{PASSWORD, log_in, private};
+use tokio::task::LocalSet;
+
+/// How long the roots of these tests wait for their browser.
+const KEEP_FOR: Duration = Duration::from_millis(300);
+
+async fn server() -> Running {
+    let accounts = Arc::new(MemoryAccounts::default());
+    for name in ["anna", "bert"] {
+        accounts.add(name, PASSWORD, "editor").await.expect("a fresh store");
+    }
+    let sessions = Sessions::new(Catalogue::default(), accounts.clone()).keep_for(KEEP_FOR);
+    let builder = Server::builder().config(private()).accounts(accounts);
+    builder
+        .service(Arc::new(sessions))
+        .start()
+        .await
+        .expect("the server starts")
+}
+
+/// A browser's session: by cookie, from the server's own origin.
+async fn join(server: &Running, name: &str) -> Peer {
+    let address = server.address();
+    let cookie = log_in(address, name, PASSWORD, "").await.cookie();
+    let mut dial = Dial::new(format!("ws://{address}/ws"));
+    dial.headers = vec![
+        ("Cookie".into(), cookie),
+        ("Origin".into(), format!("http://{address}")),
+    ];
+    let link = dial.connect().await.expect("the socket opens");
+    Peer::join(default_platform(), link, Join::new(server.realm().name().clone()))
+        .await
+        .expect("the realm welcomes")
+}
+
+async fn call(peer: &Peer, procedure: &str, arguments: Payload) -> Result<Payload> {
+    peer.call(&Uri::strict(procedure)?, arguments, CallOptions::default())
+        .await
+}
+
+async fn start(peer: &Peer, resume: Option<Resume>) -> SessionStarted {
+    let arguments = Payload::encode(peer.codec(), &(StartSession { resume },)).expect("it encodes");
+    let answer = call(peer, START_SESSION, arguments).await.expect("a session starts");
+    answer.decode_args::<(SessionStarted,)>().expect("it decodes").0
+}
+
+async fn ping(peer: &Peer, base: &str) -> Result<()> {
+    call(peer, &format!("{base}.server.ping"), Payload::empty(peer.codec()))
+        .await
+        .map(drop)
+}
+
+fn secret_of(started: &SessionStarted) -> Option<Resume> {
+    Some(Resume {
+        base: started.base.clone(),
+        secret: started.secret.clone(),
+    })
+}
+
+async fn local(test: impl AsyncFnOnce(&Running)) {
+    LocalSet::new()
+        .run_until(async {
+            let server = server().await;
+            test(&server).await;
+            server.stop().await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn the_secret_takes_a_root_over_and_closes_the_older_link() {
+    local(async |server| {
+        let older = join(server, "anna").await;
+        let first = start(&older, None).await;
+        assert!(!first.resumed);
+        ping(&older, &first.base).await.expect("its own base answers");
+
+        let newer = join(server, "anna").await;
+        let second = start(&newer, secret_of(&first)).await;
+        assert_eq!((second.resumed, &second.base), (true, &first.base));
+        let reason = older.closed().await;
+        assert_eq!(reason.uri.as_str(), "coati.close.replaced");
+        ping(&newer, &second.base)
+            .await
+            .expect("the tree answers the newer link");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn neither_a_wrong_secret_nor_another_user_gets_a_root() {
+    local(async |server| {
+        let anna = join(server, "anna").await;
+        let hers = start(&anna, None).await;
+        let guess = Some(Resume {
+            base: hers.base.clone(),
+            secret: "0".repeat(64),
+        });
+        let again = join(server, "anna").await;
+        assert_ne!(start(&again, guess).await.base, hers.base);
+
+        let bert = join(server, "bert").await;
+        let stolen = start(&bert, secret_of(&hers)).await;
+        assert!(!stolen.resumed);
+        assert_ne!(stolen.base, hers.base);
+        let refused = ping(&bert, &hers.base).await.expect_err("another's base is closed");
+        assert_eq!(refused.kind, ErrorKind::NotAuthorized);
+        ping(&anna, &hers.base).await.expect("she noticed nothing");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_abandoned_root_ends_but_its_secret_still_gives_the_same_base() {
+    local(async |server| {
+        let anna = join(server, "anna").await;
+        let first = start(&anna, None).await;
+        let registrations = server
+            .realm()
+            .stats()
+            .await
+            .expect("the realm runs")
+            .router
+            .registrations;
+        anna.leave("wamp.close.normal").await;
+        let ended = async {
+            while server
+                .realm()
+                .stats()
+                .await
+                .expect("the realm runs")
+                .router
+                .registrations
+                >= registrations
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(KEEP_FOR * 20, ended)
+            .await
+            .expect("the tree's registrations go with it");
+
+        let back = join(server, "anna").await;
+        let second = start(&back, secret_of(&first)).await;
+        assert_eq!((second.resumed, &second.base), (true, &first.base));
+        ping(&back, &second.base)
+            .await
+            .expect("a new tree answers at the old base");
+    })
+    .await;
+}
