@@ -12,11 +12,11 @@ export function count(server: Server, where = 'true'): number {
   return Number(server.select(`select count(*) as count ${FROM} where ${where}`)[0].count);
 }
 
-/** The rows that `query` selects, in the grid's order, with the texts that the grid shows. */
+/** The rows that `query` selects, in the grid's order (the key ends it, in the same direction), with the texts that the grid shows. */
 export function assessments(server: Server, { order, where = 'true', offset = 0, limit = 50 }: Query): Record<string, string>[] {
   const rows = server.select(`
     select a.id, a.title, s.name as site, d.name as department, h.name as hazard, a.probability, a.severity, a.risk, a.status,
-      a.responsible, a.due, a.notes ${FROM} where ${where} order by ${order ? `${order}, ` : ''}a.id limit ${limit} offset ${offset}`);
+      a.responsible, a.due, a.notes ${FROM} where ${where} order by ${order ? `${order}, ` : ''}a.id ${order?.endsWith(' desc') ? 'desc' : ''} limit ${limit} offset ${offset}`);
   return rows.map((row) => {
     const texts = Object.entries(row).map(([name, value]) => [name, tidy(String(name === 'status' ? STATUS[String(value)] : value ?? ''))]);
     return Object.fromEntries(texts);

@@ -23,6 +23,24 @@ export class App {
     await expect(this.id('status')).toHaveAttribute('data-state', state, { timeout });
   }
 
+  /** Writes down each state of the connection from now on: a reconnect may be quicker than a look at the page. */
+  async recordStates(): Promise<void> {
+    await this.page.evaluate(() => {
+      const states: { state: string; at: number }[] = [];
+      const write = () => {
+        const state = document.querySelector<HTMLElement>('[data-testid=status]')?.dataset.state ?? 'none';
+        if (states.at(-1)?.state !== state) states.push({ state, at: Date.now() });
+      };
+      write();
+      new MutationObserver(write).observe(document.body, { subtree: true, childList: true, attributes: true, attributeFilter: ['data-state'] });
+      Object.assign(window, { recordedStates: states });
+    });
+  }
+
+  states(): Promise<{ state: string; at: number }[]> {
+    return this.page.evaluate(() => (window as unknown as { recordedStates: { state: string; at: number }[] }).recordedStates);
+  }
+
   live(timeout?: number): Promise<void> { return this.state('live', timeout); }
 
   /** Opens the assessments and waits for rows. */
