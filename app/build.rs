@@ -22,7 +22,10 @@ fn main() -> io::Result<()> {
             table.push_str(&entry(&site, &file)?);
         }
     }
-    fs::write(out, format!("/// The built site.\npub(crate) static ASSETS: &[server::Asset] = &[\n{table}];\n"))
+    fs::write(
+        out,
+        format!("/// The built site.\npub(crate) static ASSETS: &[server::Asset] = &[\n{table}];\n"),
+    )
 }
 
 fn variable(name: &str) -> String {
