@@ -1,6 +1,11 @@
 //! The server's cursor node: lets one session open, move and edit live windows over one data source.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use futures::FutureExt;
 use shared::{
@@ -13,6 +18,8 @@ use shared::{
     wamp::{id::SessionId, message::PublishOptions, payload::Payload, uri::Uri},
 };
 
+use tokio::sync::Notify;
+
 use super::{ControllerScope, join};
 use crate::{
     RealmHandle, Service, TreeHost,
@@ -22,8 +29,7 @@ use crate::{
 /// Windows that one cursor may hold at once; a grid needs two while it scrolls.
 const WINDOW_LIMIT: usize = 16;
 
-/// Frames on their way from the feed to the realm. The feed never waits: beyond this a frame is dropped, its version is
-/// missing, and the clients of that window resume.
+/// Frames on their way from the feed to the realm.
 const FRAME_QUEUE: usize = 1_024;
 
 /// A cursor over one source, for one user.
@@ -146,35 +152,82 @@ impl CursorNode {
 }
 
 /// Carries frames from the feed, which runs anywhere, to the realm, where a peer of this service publishes them.
-#[derive(Clone, Debug)]
+///
+/// The feed never waits. When the realm lags by [`FRAME_QUEUE`] frames, a window's later frames replace each other: its
+/// clients then see a gap in the versions and resume, so what is shown is late but never wrong.
+#[derive(Clone, Debug, Default)]
 pub struct FrameChannel {
-    /// Held by the feed. Capacity [`FRAME_QUEUE`].
-    frames: async_channel::Sender<(String, Frame)>,
-    /// Taken by the publishing task when the server starts.
-    queue: async_channel::Receiver<(String, Frame)>,
+    waiting: Arc<Mutex<Waiting>>,
+    /// Rung for each frame; the publishing task waits for it.
+    bell: Arc<Notify>,
 }
 
-impl Default for FrameChannel {
-    fn default() -> Self {
-        let (frames, queue) = async_channel::bounded(FRAME_QUEUE);
-        Self { frames, queue }
+#[derive(Debug, Default)]
+struct Waiting {
+    queue: VecDeque<(String, Frame)>,
+    /// The newest frame of each window that did not fit into the queue any more. At most one for each open window.
+    late: BTreeMap<String, Frame>,
+}
+
+impl FrameChannel {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn next(&self) -> (String, Frame) {
+        loop {
+            let next = {
+                let mut waiting = self.waiting();
+                waiting.queue.pop_front().or_else(|| waiting.late.pop_first())
+            };
+            match next {
+                Some(next) => return next,
+                None => self.bell.notified().await,
+            }
+        }
+    }
+
+    /// Publishes until the realm is gone.
+    async fn publish_all(&self, realm: &RealmHandle) -> Result<()> {
+        let peer = join(realm, "frames").await?;
+        let closed = peer.closed().fuse();
+        let mut closed = std::pin::pin!(closed);
+        loop {
+            let (topic, frame) = futures::select_biased! {
+                _ = closed => return Ok(()),
+                next = self.next().fuse() => next,
+            };
+            let payload = Payload::encode(peer.codec(), &(frame,))?;
+            // Acknowledged, so that this task goes no faster than the realm.
+            let published = peer
+                .publish_acknowledged(&Uri::strict(&topic)?, payload, PublishOptions::default())
+                .await;
+            if let Err(error) = published {
+                tracing::warn!(%error, topic, "a frame was not published");
+            }
+        }
     }
 }
 
 impl FramePublisher for FrameChannel {
     fn publish(&self, topic: &str, frame: &Frame) {
-        if self.frames.try_send((topic.to_owned(), frame.clone())).is_err() {
-            metrics::counter!("coati_frames_dropped_total").increment(1);
+        let mut waiting = self.waiting();
+        if waiting.queue.len() < FRAME_QUEUE && !waiting.late.contains_key(topic) {
+            waiting.queue.push_back((topic.to_owned(), frame.clone()));
+        } else if waiting.late.insert(topic.to_owned(), frame.clone()).is_some() {
+            metrics::counter!("coati_frames_merged_total").increment(1);
         }
+        drop(waiting);
+        self.bell.notify_one();
     }
 }
 
 impl Service for FrameChannel {
     fn start(&self, realm: &RealmHandle, trees: &Arc<dyn TreeHost>) -> crate::Result<()> {
-        let (realm, queue) = (realm.clone(), self.queue.clone());
+        let (realm, channel) = (realm.clone(), self.clone());
         trees.spawn_tree(Box::new(move || {
             async move {
-                if let Err(error) = publish_all(&realm, queue).await {
+                if let Err(error) = channel.publish_all(&realm).await {
                     tracing::error!(%error, "frames are not published any more");
                 }
             }
@@ -184,19 +237,39 @@ impl Service for FrameChannel {
     }
 }
 
-/// Publishes until the realm is gone.
-async fn publish_all(realm: &RealmHandle, queue: async_channel::Receiver<(String, Frame)>) -> Result<()> {
-    let peer = join(realm, "frames").await?;
-    let mut closed = std::pin::pin!(peer.closed().fuse());
-    loop {
-        let (topic, frame) = futures::select_biased! {
-            _ = closed => return Ok(()),
-            next = queue.recv().fuse() => match next {
-                Ok(next) => next,
-                Err(_) => return Ok(()),
-            },
-        };
-        let payload = Payload::encode(peer.codec(), &(frame,))?;
-        peer.publish(&Uri::strict(&topic)?, payload, PublishOptions::default())?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(version: u64) -> Frame {
+        Frame {
+            version,
+            position: version,
+            total: 0,
+            order: None,
+            rows: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn when_the_realm_lags_the_newest_frame_of_a_window_still_arrives() {
+        let channel = FrameChannel::default();
+        let total = FRAME_QUEUE as u64 + 10;
+        for version in 1..=total {
+            channel.publish("busy", &frame(version));
+        }
+        channel.publish("quiet", &frame(1));
+        let mut seen = Vec::new();
+        for _ in 0..FRAME_QUEUE + 2 {
+            seen.push(channel.next().await);
+        }
+        assert_eq!(seen[0], ("busy".to_owned(), frame(1)));
+        assert_eq!(
+            seen[FRAME_QUEUE],
+            ("busy".to_owned(), frame(total)),
+            "the gap before it makes clients resume"
+        );
+        assert_eq!(seen[FRAME_QUEUE + 1], ("quiet".to_owned(), frame(1)));
+        assert!(channel.next().now_or_never().is_none());
     }
 }
