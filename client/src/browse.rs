@@ -4,15 +4,16 @@ use std::{cell::OnceCell, rc::Rc};
 
 use leptos::{prelude::*, task::spawn_local};
 use shared::{
-    data::{Field, Row, RowKey, Sorter},
+    data::{ChangeSet, Delete, Field, Row, RowKey, Sorter},
     platform::PlatformRef,
     prelude::{NodeExt, node},
+    session_root::SessionStarted,
 };
 
 use crate::{
-    form::{DataForm, FormModel, may_leave},
+    form::{Allowed, DataForm, FormModel, may_leave},
     grid::{CursorAt, CursorSource, DataGrid, GridModel, GridSetup, RowSource, grouped},
-    parts::{Button, ButtonKind, Dialogs, Toasts},
+    parts::{Button, ButtonKind, Dialogs, Question, Toasts},
     view::{Desk, View},
 };
 
@@ -36,14 +37,22 @@ pub struct BrowseOptions {
 #[node(new = with)]
 pub struct BrowseView {
     options: BrowseOptions,
+    allowed: fn(&str) -> Allowed,
     model: OnceCell<Rc<BrowseModel>>,
 }
 
 impl BrowseView {
-    /// A view that is not bound yet.
+    /// A view that is not bound yet, which offers whatever `options` say.
     #[must_use]
     pub fn new(options: BrowseOptions) -> Rc<Self> {
-        Self::with(options, OnceCell::new())
+        Self::allowing(options, |_| Allowed::ALL)
+    }
+
+    /// A view that is not bound yet, which offers what the user's role may do. This is for the eye only: the server
+    /// refuses what is not allowed.
+    #[must_use]
+    pub fn allowing(options: BrowseOptions, allowed: fn(&str) -> Allowed) -> Rc<Self> {
+        Self::with(options, allowed, OnceCell::new())
     }
 
     /// Grid and form; none before the first pairing.
@@ -53,8 +62,13 @@ impl BrowseView {
     }
 
     fn model_at(self: &Rc<Self>) -> Option<Rc<BrowseModel>> {
-        let platform = self.node_context()?.platform();
+        let context = self.node_context()?;
+        let platform = context.platform();
         let make = || {
+            let role = context
+                .get::<SessionStarted>()
+                .map(|started| started.role.clone())
+                .unwrap_or_default();
             let source = CursorSource::new(CursorAt::new(self, ROWS), platform.clone());
             let BrowseOptions {
                 title,
@@ -63,6 +77,7 @@ impl BrowseView {
                 editable,
             } = self.options;
             let (title, noun, sorters) = (title.to_owned(), noun.to_owned(), Vec::new());
+            let allowed = if editable { (self.allowed)(&role) } else { Allowed::NONE };
             BrowseModel::new(BrowseSetup {
                 title,
                 noun,
@@ -70,7 +85,7 @@ impl BrowseView {
                 source,
                 platform,
                 sorters,
-                editable,
+                allowed,
             })
         };
         Some(self.model.get_or_init(make).clone())
@@ -112,15 +127,14 @@ pub struct BrowseSetup {
     pub platform: PlatformRef,
     /// The order to begin with.
     pub sorters: Vec<Sorter>,
-    /// Whether the user may make, change and delete rows.
-    pub editable: bool,
+    /// What the form offers.
+    pub allowed: Allowed,
 }
 
 /// A grid and a form without their elements; kept by the view node, so that hiding a tab loses nothing.
 pub struct BrowseModel {
     title: String,
     noun: String,
-    editable: bool,
     /// The grid.
     pub grid: Rc<GridModel>,
     /// The form.
@@ -138,9 +152,9 @@ impl BrowseModel {
             source,
             platform,
             sorters,
-            editable,
+            allowed,
         } = setup;
-        let form = FormModel::new(source.clone(), fields);
+        let form = FormModel::new(source.clone(), fields, allowed);
         let grid = GridModel::new(GridSetup {
             label: title.clone(),
             fields,
@@ -151,7 +165,6 @@ impl BrowseModel {
         Rc::new(Self {
             title,
             noun,
-            editable,
             grid,
             form,
         })
@@ -213,12 +226,16 @@ pub fn Browse(
         toasts.tell(format!("{deleted} {key} deleted."));
     };
     let count = move || summary.with(|summary| summary.total.map(grouped));
-    let (draft, editable, form_noun) = (model.form.draft, model.editable, model.noun.clone());
+    let (draft, allowed, form_noun) = (model.form.draft, model.form.allowed, model.noun.clone());
     let shown = Memo::new(move |_| draft.with(Option::is_some));
-    let on_open = Callback::new(move |row: Row| {
-        if editable {
-            open(Some(row));
-        }
+    let on_open = Callback::new(move |row: Row| open(Some(row)));
+    let on_delete = Callback::new(move |keys: Vec<RowKey>| {
+        let model = held.get_value();
+        spawn_local(async move {
+            if allowed.delete {
+                delete(&model, keys, dialogs, toasts).await;
+            }
+        });
     });
     let (saved, deleted) = (Callback::new(on_saved), Callback::new(on_deleted));
     view! {
@@ -227,12 +244,12 @@ pub fn Browse(
                 <h1>{model.title.clone()}</h1>
                 <span class="view-count" data-testid="total">{count}</span>
                 <span class="toolbar-gap"></span>
-                {editable.then(|| view! {
+                {allowed.insert.then(|| view! {
                     <Button label=format!("New {}", model.noun.to_lowercase()) name="new" kind=ButtonKind::Primary on_press=move || open(None) />
                 })}
             </div>
             <div class="view-body">
-                <DataGrid model=model.grid.clone() on_open=on_open />
+                <DataGrid model=model.grid.clone() on_open=on_open on_delete=on_delete />
                 {move || shown.get().then(|| {
                     let (form, noun) = (held.with_value(|model| model.form.clone()), form_noun.clone());
                     view! {
@@ -245,4 +262,44 @@ pub fn Browse(
         </section>
     }
     .into_any()
+}
+
+/// Asks, and deletes the rows of those keys that are loaded, all or none.
+async fn delete(model: &BrowseModel, keys: Vec<RowKey>, dialogs: Dialogs, toasts: Toasts) {
+    let noun = model.noun.to_lowercase();
+    let rows = keys.iter().filter_map(|key| model.grid.row(key));
+    let deleted: Vec<_> = rows
+        .map(|row| Delete {
+            key: row.key,
+            version: row.version,
+        })
+        .collect();
+    let title = match deleted.as_slice() {
+        [] => return,
+        [one] => format!("Delete {noun} {}?", one.key),
+        several => format!("Delete {} rows?", several.len()),
+    };
+    let question = Question {
+        title,
+        text: "This cannot be undone.".to_owned(),
+        yes: "Delete".to_owned(),
+        no: "Keep".to_owned(),
+        danger: true,
+    };
+    if !dialogs.ask(question).await {
+        return;
+    }
+    let count = deleted.len();
+    let saving = model.grid.source().save(ChangeSet {
+        deleted,
+        ..ChangeSet::default()
+    });
+    match saving.await {
+        Ok(outcome) if outcome.is_saved() => toasts.tell(format!("{count} deleted.")),
+        Ok(outcome) => toasts.warn(match outcome.invalid.first() {
+            Some(error) => error.message.clone(),
+            None => "Nothing was deleted: somebody else changed a row meanwhile.".to_owned(),
+        }),
+        Err(error) => toasts.warn(error.to_string()),
+    }
 }

@@ -26,11 +26,39 @@ use crate::{
     parts::{Button, ButtonKind, Dialogs, Question},
 };
 
+/// What a form offers. It is for the eye only: the server refuses what a user may not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// New rows.
+    pub insert: bool,
+    /// Changes of rows.
+    pub update: bool,
+    /// Removal of rows.
+    pub delete: bool,
+}
+
+impl Allowed {
+    /// Everything.
+    pub const ALL: Self = Self {
+        insert: true,
+        update: true,
+        delete: true,
+    };
+    /// Looking.
+    pub const NONE: Self = Self {
+        insert: false,
+        update: false,
+        delete: false,
+    };
+}
+
 /// A form without its elements: the draft and what is happening to it.
 pub struct FormModel {
     this: Weak<Self>,
     source: Rc<dyn RowSource>,
     fields: &'static [Field],
+    /// What the form offers.
+    pub allowed: Allowed,
     /// What has been typed; none when no form is open.
     pub draft: RwSignal<Option<Draft>>,
     /// Whether the answer of the server is awaited.
@@ -44,12 +72,13 @@ pub struct FormModel {
 impl FormModel {
     /// A closed form for rows of a source.
     #[must_use]
-    pub fn new(source: Rc<dyn RowSource>, fields: &'static [Field]) -> Rc<Self> {
+    pub fn new(source: Rc<dyn RowSource>, fields: &'static [Field], allowed: Allowed) -> Rc<Self> {
         let owner = Owner::new();
         let make = |this: &Weak<Self>| Self {
             this: this.clone(),
             source,
             fields,
+            allowed,
             draft: RwSignal::new(None),
             saving: RwSignal::new(false),
             lookups: RwSignal::default(),
@@ -116,6 +145,15 @@ impl FormModel {
         self.draft.try_update(|draft| draft.as_mut().map(change));
     }
 
+    /// Whether what is open may be changed.
+    fn is_editable(&self) -> bool {
+        if self.key().is_some() {
+            self.allowed.update
+        } else {
+            self.allowed.insert
+        }
+    }
+
     fn weak(&self) -> Weak<Self> {
         self.this.clone()
     }
@@ -158,7 +196,8 @@ impl FormModel {
 
     /// Checks and saves; the row's key if it was saved.
     async fn save(&self) -> Option<RowKey> {
-        if self.saving.get_untracked()
+        if !self.is_editable()
+            || self.saving.get_untracked()
             || !self
                 .draft
                 .try_update(|draft| draft.as_mut().is_some_and(Draft::check))?
@@ -305,6 +344,15 @@ pub fn DataForm(
         event.prevent_default();
     };
     guard_page(model.draft);
+    let allowed = model.allowed;
+    let editable = Memo::new(move |_| {
+        if key.with(Option::is_some) {
+            allowed.update
+        } else {
+            allowed.insert
+        }
+    });
+    let leave = Signal::derive(move || if editable.get() { "Cancel" } else { "Close" }.to_owned());
     view! {
         <form
             class="form"
@@ -330,12 +378,14 @@ pub fn DataForm(
                 }}
             </div>
             <div class="form-actions">
-                <button type="submit" class="button button-primary" data-testid="save" disabled=move || saving.get() || gone.get()>
-                    {move || if saving.get() { "Saving…" } else { "Save" }}
-                </button>
-                <Button label="Cancel" name="cancel" on_press=cancel />
+                <Show when=move || editable.get()>
+                    <button type="submit" class="button button-primary" data-testid="save" disabled=move || saving.get() || gone.get()>
+                        {move || if saving.get() { "Saving…" } else { "Save" }}
+                    </button>
+                </Show>
+                <Button label=leave name="cancel" on_press=cancel />
                 <span class="toolbar-gap"></span>
-                <Show when=move || key.with(Option::is_some)>
+                <Show when=move || allowed.delete && key.with(Option::is_some)>
                     <Button label="Delete" name="delete" kind=ButtonKind::Danger disabled=Signal::derive(move || saving.get() || gone.get()) on_press=delete.clone() />
                 </Show>
             </div>

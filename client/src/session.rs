@@ -243,6 +243,7 @@ impl Session {
             refused?;
         }
         self.joins.set(self.joins.get() + 1);
+        self.context.insert(started.clone());
         self.started.set(Some(started));
         self.reopen();
         Ok(())

@@ -5,6 +5,7 @@ use std::{rc::Rc, time::Duration};
 
 use coati_client::{
     browse::{Browse, BrowseModel, BrowseProps, BrowseSetup},
+    form::Allowed,
     grid::{Hold, Later, RowSource},
     parts::{Dialogs, Toasts},
 };
@@ -114,7 +115,7 @@ fn screen() -> HtmlElement {
         source: Rc::new(Million),
         platform: default_platform(),
         sorters: Vec::new(),
-        editable: true,
+        allowed: Allowed::ALL,
     });
     let (dialogs, toasts) = (Dialogs::default(), Toasts::default());
     leptos::mount::mount_to(place.clone(), move || Browse(BrowseProps { model, dialogs, toasts })).forget();

@@ -49,7 +49,7 @@ fn input(model: &FormModel, field: &'static Field) -> AnyView {
         name,
         hinted: !field.hint.is_empty(),
         needed,
-        read_only: false,
+        read_only: !model.is_editable(),
         value: value.into(),
         on_input: Callback::new(move |text: String| {
             draft.update(|draft| {
@@ -101,7 +101,8 @@ fn input(model: &FormModel, field: &'static Field) -> AnyView {
             (view! { <Select setup=setup choices=Signal::derive(list) /> }, false)
         }
     };
-    let search = matches!(field.kind, FieldKind::Lookup { .. }).then(|| search(model, field));
+    let searched = model.is_editable() && matches!(field.kind, FieldKind::Lookup { .. });
+    let search = searched.then(|| search(model, field));
     view! {
         <FieldFrame ids=ids name=name label=field.label hint=field.hint needed=needed wide=wide error=error>
             <div class="field-slot" on:focusout=move |_| draft.update(|draft| check(draft, name))>
