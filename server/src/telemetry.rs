@@ -21,7 +21,7 @@ pub const VIOLATIONS: &str = "coati_protocol_violations_total";
 pub const REFUSED: &str = "coati_http_refused_total";
 /// Logins tried, by outcome.
 pub const LOGINS: &str = "coati_logins_total";
-/// Seconds from a commit to the feed having seen it.
+/// Seconds that the last step of the feed took, from noticing a change to having handed out all frames.
 pub const FEED_LAG: &str = "coati_feed_lag_seconds";
 /// Times that a tree thread was late by more than [`crate::tree_host::STALL`].
 pub const TREE_STALLS: &str = "coati_tree_stalls_total";
@@ -61,7 +61,10 @@ fn describe() {
     metrics::describe_gauge!(SESSIONS, "open WAMP sessions");
     metrics::describe_gauge!(CONNECTIONS, "open WebSocket connections");
     metrics::describe_gauge!(QUEUE_BYTES, "bytes in the queues from the router to its peers");
-    metrics::describe_gauge!(FEED_LAG, "seconds from a commit to the feed having seen it");
+    metrics::describe_gauge!(
+        FEED_LAG,
+        "seconds that the last step of the feed took, from noticing a change to having handed out all frames"
+    );
     metrics::describe_gauge!(TREES, "running session trees");
     metrics::describe_gauge!(TREE_LATENESS, "longest lateness of a tree thread in the last second");
     metrics::describe_counter!(SLOW_PEERS, "peers closed because they read too slowly");

@@ -57,7 +57,7 @@ pub(crate) async fn run(hub: Arc<HubInner>) {
             Ok(()) => {
                 failures = 0;
                 *hub.last_step.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-                metrics::gauge!("coati_feed_lag_seconds").set(started.elapsed().as_secs_f64());
+                metrics::gauge!(crate::telemetry::FEED_LAG).set(started.elapsed().as_secs_f64());
                 let steps = hub.steps.fetch_add(1, Ordering::Relaxed);
                 if steps % PRUNE_EVERY == PRUNE_EVERY - 1 {
                     prune(&hub).await;

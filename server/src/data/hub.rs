@@ -17,6 +17,7 @@ use shared::{
     error::{Error, ErrorKind, Result},
 };
 use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tracing::Instrument as _;
 
 use super::{
     change_log::{self, Position},
@@ -431,7 +432,8 @@ impl DataHub {
     /// Runs database work on the runtime that the hub was started on. A connection that is driven by a busy thread of
     /// session trees would stall everybody who waits for it.
     async fn on_runtime<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-        let task = self.inner.runtime.spawn(work);
+        // The span goes along, so that the log lines of SQL carry the trace id of the browser's call.
+        let task = self.inner.runtime.spawn(work.in_current_span());
         task.await
             .map_err(|error| super::error::internal(&format_args!("database work stopped: {error}")))?
     }
