@@ -1,4 +1,26 @@
 //! Coati's node model and WAMP vocabulary, the same on server and browser.
+//!
+//! A program is a tree of nodes. A node has an address, calls that others can make, signals that others can hear, and
+//! reactive state. Two nodes speak the same way whether they share a tree, run in a browser and on its server, or are
+//! programs in other languages: what one cannot reach directly goes through a WAMP router.
+//!
+//! ```
+#![doc = include_str!("../examples/greeting.rs")]
+//! ```
+//!
+//! Reading order:
+//!
+//! 1. [`path`]: addresses; `@x` from the session's base, `#x` from the context.
+//! 2. [`node`]: life in a tree, [`node::NodeContext`], remotes.
+//! 3. [`contract`], [`signal`], [`state`]: what nodes offer. The macros are in the [`prelude`].
+//! 4. [`error`]: one error type, which crosses the wire.
+//! 5. [`wamp`]: messages, codecs, the pure client session and the pure router.
+//! 6. [`session_root`], [`intent`]: how a browser and a server build their two halves of a session.
+//! 7. [`data`]: queries, windows, replicas and change sets, as plain values.
+//! 8. [`testing`]: realms in memory, for your tests.
+//!
+//! Assumptions: a tree lives on one thread, so nodes need not be `Send`; protocol code is pure and driven by a short
+//! shell; [`platform`] is the only door to spawning, time and randomness.
 
 // The macros name this crate by its package name, here as everywhere.
 #[allow(unused_extern_crates, reason = "only generated code says it")]
