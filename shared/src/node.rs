@@ -16,14 +16,18 @@ use reactive_graph::owner::Owner;
 
 pub mod call;
 mod context;
+#[doc(hidden)]
+pub mod fault;
 pub(crate) mod lifecycle;
 pub(crate) mod member;
+mod once;
 mod remote;
 pub(crate) mod task;
 mod verbs;
 
 pub use call::{Answer, Arguments, CallInfo, Caller, Reply};
 pub use context::{CallWrapper, EventGuard, NodeContext};
+pub use once::AnswerTable;
 pub use remote::{DynamicRemote, RemoteNode};
 pub use verbs::{NodeExt, downcast};
 

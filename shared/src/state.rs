@@ -3,7 +3,7 @@
 //! Views read a [`Value`] inside their own reactive closures and are re-run when it changes; code elsewhere reads it
 //! without being tracked. An effect belongs to a node and ends when the node is unbound.
 
-use std::{fmt, rc::Rc};
+use std::{cell::RefCell, fmt, rc::Rc};
 
 use any_spawner::{CustomExecutor, Executor, PinnedFuture, PinnedLocalFuture};
 use reactive_graph::{
@@ -274,24 +274,40 @@ pub mod probe {
     }
 }
 
-struct PlatformExecutor(PlatformRef);
+thread_local! {
+    // The reactive library wants one executor per thread, for good; trees, and in tests whole simulations, come and go.
+    static PLATFORM: RefCell<Option<PlatformRef>> = const { RefCell::new(None) };
+}
+
+struct PlatformExecutor;
+
+impl PlatformExecutor {
+    fn start(future: PinnedLocalFuture<()>) {
+        let platform = PLATFORM.with_borrow(Clone::clone);
+        if let Some(platform) = platform {
+            platform.spawn_local(future);
+        }
+    }
+}
 
 impl CustomExecutor for PlatformExecutor {
     fn spawn(&self, future: PinnedFuture<()>) {
-        self.0.spawn_local(future);
+        Self::start(future);
     }
 
     fn spawn_local(&self, future: PinnedLocalFuture<()>) {
-        self.0.spawn_local(future);
+        Self::start(future);
     }
 
     fn poll_local(&self) {}
 }
 
-/// Makes effects on this thread run on `platform`. The first platform of a thread stays.
+/// Makes effects on this thread run on `platform` from now on.
 pub(crate) fn init_executor(platform: &PlatformRef) {
+    let old = PLATFORM.replace(Some(platform.clone()));
+    drop(old);
     // An error says that the thread, or the process, has one already: both are fine.
-    drop(Executor::init_local_custom_executor(PlatformExecutor(platform.clone())));
+    drop(Executor::init_local_custom_executor(PlatformExecutor));
 }
 
 #[cfg(test)]

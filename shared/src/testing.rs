@@ -2,11 +2,18 @@
 
 mod placement;
 mod realm;
+mod simulation;
 mod tap;
+mod weather;
 
 pub use coati_macros::test;
 pub use placement::Placement;
 pub use realm::Realm;
+pub use simulation::{Simulation, simulate};
+pub use weather::{Cut, Weather};
+
+#[doc(hidden)]
+pub use crate::node::fault::{Fault, commit};
 
 use crate::node::NodeContext;
 pub use crate::platform::{default_platform, run_local as run};

@@ -99,6 +99,13 @@ impl NodeContext {
         self.0.member.set_peer(peer).await
     }
 
+    /// How many nodes, roots, topics with handlers, and registrations with subscriptions this chain has, for tests and
+    /// metrics.
+    #[must_use]
+    pub fn records(&self) -> [usize; 4] {
+        self.0.member.records()
+    }
+
     /// Unbinds all nodes that were bound with this chain, collecting errors.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use reactive_graph::owner::Owner;
 
 use super::{
     Node, NodeContext, NodeEvent, Phase, Seat, detached,
+    fault::{self, Fault},
     member::Member,
     task::{inside, inside_now},
 };
@@ -133,7 +134,11 @@ fn connect_handlers(node: &Rc<dyn Node>, path: &Path, member: &Rc<Member>) -> Re
             Target::Bind | Target::Add | Target::Unbind => continue,
             Target::Own(name) => (format!("{path}.{name}"), true),
             Target::At(query, None) => (path.resolve(query, context.as_ref())?.to_string(), false),
-            Target::At(query, Some(name)) => (format!("{}.{name}", path.resolve(query, context.as_ref())?), false),
+            Target::At(query, Some(name)) => {
+                let place = path.resolve(query, context.as_ref())?;
+                let beside = if fault::is(Fault::HandlerPathWrong) { "_" } else { "" };
+                (format!("{place}.{name}{beside}"), false)
+            }
         };
         core.keep(member.listen(&topic, node, own, spec.deliver.clone()));
         topics.push(topic);
@@ -183,7 +188,9 @@ async fn unbind_steps(node: Rc<dyn Node>) -> Result<()> {
         let notified = run_moment(&node, Moment::Unbind, &event, false).await;
         result = result.and(notified);
     }
-    core.tasks.abort();
+    if !fault::is(Fault::ReplyToDead) {
+        core.tasks.abort();
+    }
     for (_, port) in node.node_signals() {
         port.detach();
     }

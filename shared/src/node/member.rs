@@ -6,11 +6,17 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use futures::{FutureExt, future::join_all, lock::Mutex};
+use futures::{
+    FutureExt,
+    channel::oneshot,
+    future::{Either, join_all, select},
+    lock::Mutex,
+};
 
 use super::{
     Node,
     call::{Answer, Arguments, CallInfo, Called, Caller},
+    fault::{self, Fault},
     task::{inside, inside_now},
 };
 use crate::{
@@ -38,6 +44,8 @@ pub(crate) struct Member {
     peer: RefCell<Option<Peer>>,
     /// Counts peers, so that what was registered with an earlier one is known to be void.
     generation: Cell<u64>,
+    /// Ends a reconciliation with an earlier peer, which may never answer.
+    superseded: RefCell<Option<oneshot::Sender<()>>>,
     /// All bound nodes by absolute path.
     places: RefCell<BTreeMap<String, Rc<dyn Node>>>,
     /// Paths of bound nodes without a parent.
@@ -123,6 +131,7 @@ impl Member {
             this: this.clone(),
             platform,
             generation: Cell::new(1),
+            superseded: RefCell::default(),
             peer: RefCell::new(peer),
             places: RefCell::default(),
             roots: RefCell::default(),
@@ -151,6 +160,7 @@ impl Member {
         *self.peer.borrow_mut() = peer;
         self.generation.set(self.generation.get() + 1);
         self.verified.borrow_mut().clear();
+        drop(self.superseded.take());
         self.reconcile().await.any()
     }
 
@@ -223,6 +233,16 @@ impl Member {
     /// The nodes that were bound without a parent.
     pub(crate) fn roots(&self) -> Vec<Rc<dyn Node>> {
         self.roots.borrow().iter().filter_map(|path| self.find(path)).collect()
+    }
+
+    /// How many nodes, roots, topics with handlers, and registrations with subscriptions there are.
+    pub(crate) fn records(&self) -> [usize; 4] {
+        [
+            self.places.borrow().len(),
+            self.roots.borrow().len(),
+            self.topics.borrow().len(),
+            self.wires.borrow().made.len(),
+        ]
     }
 
     /// Adds a handler. The caller sees to [`Member::reconcile`].
@@ -427,8 +447,10 @@ impl Member {
             let old = std::mem::replace(&mut wires.generation, self.generation.get());
             let made = std::mem::take(&mut wires.made);
             let is_new = old == wires.generation;
-            let (kept, superfluous): (BTreeMap<_, _>, BTreeMap<_, _>) =
-                made.into_iter().partition(|(key, _)| is_new && wanted.contains(key));
+            let forgets = fault::is(Fault::UnbindForgets);
+            let (kept, superfluous): (BTreeMap<_, _>, BTreeMap<_, _>) = made
+                .into_iter()
+                .partition(|(key, _)| is_new && (forgets || wanted.contains(key)));
             wires.made = kept;
             let missing: Vec<WireKey> = wanted.into_iter().filter(|key| !wires.made.contains_key(key)).collect();
             (missing, superfluous)
@@ -445,14 +467,19 @@ impl Member {
         let generation = self.generation.get();
         let mut refusals = Refusals::default();
         let Some(peer) = self.peer() else { return refusals };
-        let made = join_all(missing.into_iter().map(|key| {
+        let (sender, superseded) = oneshot::channel::<()>();
+        *self.superseded.borrow_mut() = Some(sender);
+        let requests = join_all(missing.into_iter().map(|key| {
             let peer = peer.clone();
             async move {
                 let wire = self.make(&peer, &key).await;
                 (key, wire)
             }
-        }))
-        .await;
+        }));
+        // A peer whose link is silent may never answer: the next one must not wait for that.
+        let Either::Left((made, _)) = select(requests, superseded).await else {
+            return refusals;
+        };
         for (key, wire) in made {
             match wire {
                 Ok(wire) if generation == self.generation.get() => {
@@ -479,7 +506,12 @@ impl Member {
             MatchPolicy::Exact
         };
         let uri = Uri::checked(uri, Syntax::Strict, policy)?;
-        let member = self.this.clone();
+        let generation = self.generation.get();
+        // What an earlier peer still delivers is void.
+        let member = {
+            let member = self.this.clone();
+            move || member.upgrade().filter(|member| member.generation.get() == generation)
+        };
         match kind {
             Kind::Calls => {
                 let options = RegisterOptions {
@@ -487,9 +519,16 @@ impl Member {
                     ..Default::default()
                 };
                 let handler = Rc::new(move |invocation: Invocation| {
-                    let member = member.upgrade();
+                    let member = member();
                     async move {
                         match member {
+                            Some(member) if fault::is(Fault::CancelIgnored) => {
+                                let platform = member.platform.clone();
+                                let (sender, answer) = oneshot::channel();
+                                let work = async move { drop(sender.send(member.invoked(invocation).await)) };
+                                platform.spawn_local(work.boxed_local());
+                                answer.await.unwrap_or_else(|_| Err(nobody("")))
+                            }
                             Some(member) => member.invoked(invocation).await,
                             None => Err(nobody(invocation.procedure.as_str())),
                         }
@@ -504,7 +543,7 @@ impl Member {
                     ..Default::default()
                 };
                 let handler = Rc::new(move |event: Event| {
-                    if let Some(member) = member.upgrade() {
+                    if let Some(member) = member() {
                         member.heard(event);
                     }
                 });

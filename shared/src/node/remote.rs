@@ -1,13 +1,14 @@
 //! Calling a node by path: directly if it is in this tree, else through the session; the caller cannot tell.
 
-use std::{fmt, time::Duration};
+use std::{fmt, rc::Rc, time::Duration};
 
 use futures::future::{Either, select};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    NodeContext,
+    Node, NodeContext,
     call::{Answer, Arguments},
+    fault::{self, Fault},
     member::nobody,
 };
 use crate::{
@@ -59,7 +60,7 @@ impl RemoteNode {
     {
         self.limited(async {
             let member = self.context.member();
-            if let Some(node) = member.find(self.path.as_str()) {
+            if let Some(node) = self.here() {
                 if !node.node_contracts().contains(contract) {
                     return Err(wrong_contract(&self.path, contract));
                 }
@@ -87,9 +88,10 @@ impl RemoteNode {
     /// A call with arguments and answer in serialised form.
     async fn call_payload(&self, method: &str, payload: Payload) -> Result<Payload> {
         self.limited(async {
-            let member = self.context.member();
-            match member.find(self.path.as_str()) {
-                Some(node) => member
+            match self.here() {
+                Some(node) => self
+                    .context
+                    .member()
                     .enter(&node, method, Arguments::wire(payload), self.caller())
                     .await?
                     .into_payload(),
@@ -97,6 +99,12 @@ impl RemoteNode {
             }
         })
         .await
+    }
+
+    /// The node itself, if it is in this tree.
+    fn here(&self) -> Option<Rc<dyn Node>> {
+        let found = self.context.member().find(self.path.as_str());
+        found.filter(|_| !fault::is(Fault::ShortCutOff))
     }
 
     /// Asks the node once whether it implements the contract. One in another language need not know the question.

@@ -5,7 +5,11 @@ use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
 use super::tap::{Scissors, Tap, tapped};
 use crate::{
     error::Result,
-    node::NodeContext,
+    node::{
+        NodeContext,
+        fault::{self, Fault},
+    },
+    path::Path,
     platform::{PlatformRef, default_platform},
     wamp::{
         LocalRealm,
@@ -13,6 +17,7 @@ use crate::{
         id::SessionId,
         peer::{Join, Peer},
         router::{Input, Open, Principal, Router, RouterConfig},
+        transport::Link,
         uri::Uri,
     },
 };
@@ -49,7 +54,13 @@ impl Realm {
     /// A realm with a router of one's own making.
     #[must_use]
     pub fn with_config(config: RouterConfig) -> Self {
-        let (platform, name) = (default_platform(), Uri::unchecked("test"));
+        Self::on(default_platform(), config)
+    }
+
+    /// A realm on a platform, such as that of a [`super::Simulation`].
+    #[must_use]
+    pub fn on(platform: PlatformRef, config: RouterConfig) -> Self {
+        let name = Uri::unchecked("test");
         Self {
             local: LocalRealm::new(platform.clone(), Router::new(name.clone(), config)),
             platform,
@@ -72,6 +83,43 @@ impl Realm {
     /// # Errors
     /// If the router aborts.
     pub async fn peer_with(&self, authid: &str, role: &str, codec: CodecId) -> Result<Peer> {
+        let (link, scissors) = self.tapped(authid, role, codec);
+        let peer = self.join(link).await?;
+        self.links.borrow_mut().insert(peer.session().session, scissors);
+        Ok(peer)
+    }
+
+    /// A link on which nobody has joined yet: to put it out into the [`super::Weather`], or to speak WAMP by hand.
+    #[must_use]
+    pub fn link(&self, authid: &str, role: &str, codec: CodecId) -> Link {
+        self.tapped(authid, role, codec).0
+    }
+
+    /// Joins over a link of this realm's.
+    ///
+    /// # Errors
+    /// If the router aborts, or the link ends.
+    pub async fn join(&self, link: Link) -> Result<Peer> {
+        Peer::join(self.platform.clone(), link, Join::new(self.name.clone())).await
+    }
+
+    /// Says that a session has proven to be the client of a base; an older one there is closed.
+    pub fn bind_base(&self, peer: &Peer, base: &Path) {
+        if fault::is(Fault::OldGenerationAccepted) {
+            return;
+        }
+        self.handle(Input::BindBase {
+            session: peer.session().session,
+            base: Uri::unchecked(base.as_str()),
+        });
+    }
+
+    fn tapped(&self, authid: &str, role: &str, codec: CodecId) -> (Link, Scissors) {
+        let codec = match codec {
+            CodecId::Json if fault::is(Fault::CodecSwapped) => CodecId::Msgpack,
+            CodecId::Msgpack | CodecId::Cbor if fault::is(Fault::CodecSwapped) => CodecId::Json,
+            CodecId::Json | CodecId::Msgpack | CodecId::Cbor => codec,
+        };
         let principal = Principal {
             authid: authid.to_owned(),
             authrole: role.to_owned(),
@@ -79,10 +127,7 @@ impl Realm {
             authprovider: "test".to_owned(),
             internal: role == "node",
         };
-        let (link, scissors) = tapped(self.local.connect(principal, codec, CAPACITY), &self.tap);
-        let peer = Peer::join(self.platform.clone(), link, Join::new(self.name.clone())).await?;
-        self.links.borrow_mut().insert(peer.session().session, scissors);
-        Ok(peer)
+        tapped(self.local.connect(principal, codec, CAPACITY), &self.tap)
     }
 
     /// A root context for a tree of its own, joined in a role.

@@ -1,0 +1,39 @@
+//! Deliberate mistakes, so that tests can show that they would notice them. Nothing but tests switches one on.
+
+use std::cell::Cell;
+
+/// A mistake that a test must notice.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Calls within a tree go through the router.
+    ShortCutOff,
+    /// Handlers of other nodes' signals listen beside the topic.
+    HandlerPathWrong,
+    /// A test realm gives peers another codec than they ask for.
+    CodecSwapped,
+    /// Repeated calls run again.
+    AnswerTableOff,
+    /// Registrations outlive their roots.
+    UnbindForgets,
+    /// A session root has several live clients.
+    OldGenerationAccepted,
+    /// The work of calls that were given up goes on.
+    CancelIgnored,
+    /// Tasks of a node go on when it is unbound.
+    ReplyToDead,
+}
+
+thread_local! {
+    static ACTIVE: Cell<Option<Fault>> = const { Cell::new(None) };
+}
+
+/// Makes this thread's trees commit a mistake from now on, or none.
+#[doc(hidden)]
+pub fn commit(fault: Option<Fault>) {
+    ACTIVE.set(fault);
+}
+
+pub(crate) fn is(fault: Fault) -> bool {
+    ACTIVE.get() == Some(fault)
+}
