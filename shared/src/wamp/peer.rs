@@ -1,6 +1,6 @@
 //! The peer that nodes use: calls, publications, registrations and subscriptions over one link.
 //!
-//! A short shell around the pure [`Session`](crate::wamp::session::Session). It never waits for room in a queue: calls
+//! A short shell around the pure [`Session`]. It never waits for room in a queue: calls
 //! wait for credit in their own future, everything else goes to an outbox that a task empties as the link takes it, in
 //! order. One pump reads the link; it hands events to their handlers before it reads on, and starts a task for each
 //! invocation.

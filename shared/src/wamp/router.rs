@@ -14,7 +14,9 @@ mod authorizer;
 mod broker;
 mod calls;
 mod dealer;
+mod fault;
 mod outgoing;
+mod party;
 mod pattern;
 mod requests;
 mod session;
@@ -307,6 +309,16 @@ impl Router {
             dealer: Dealer::default(),
             calls: Calls::default(),
         }
+    }
+
+    /// The same router with a defect.
+    #[cfg(test)]
+    fn with_fault(mut self, fault: fault::Fault) -> Self {
+        let faults = fault::Faults::of(fault);
+        self.broker.faults = faults;
+        self.dealer.faults = faults;
+        self.calls.faults = faults;
+        self
     }
 
     /// Takes what happened and says what to do. Inputs about connections and sessions that are gone do nothing.

@@ -13,7 +13,11 @@ use crate::wamp::{
     uri::{MatchPolicy, Uri},
 };
 
-use super::{Class, ConnectionId, Outgoing, Output, pattern::Patterns};
+use super::{
+    Class, ConnectionId, Outgoing, Output,
+    fault::{Fault, Faults},
+    pattern::Patterns,
+};
 
 /// What the broker needs to know of a session.
 #[derive(Debug)]
@@ -35,6 +39,7 @@ struct Subscription {
 /// The subscriptions of a realm.
 #[derive(Debug, Default)]
 pub(super) struct Broker {
+    pub(super) faults: Faults,
     last_id: u64,
     index: Patterns<SubscriptionId>,
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
@@ -103,6 +108,9 @@ impl Broker {
 
     /// Ends all subscriptions of a session.
     pub(super) fn leave(&mut self, session: SessionId) {
+        if self.faults.has(Fault::ForgetsToUnsubscribe) {
+            return;
+        }
         for id in self.by_session.get(&session).cloned().unwrap_or_default() {
             self.unsubscribe(session, id);
         }
@@ -119,9 +127,15 @@ impl Broker {
         let filter = Filter {
             publisher,
             options: &publish.options,
+            faults: self.faults,
         };
         let mut payloads: BTreeMap<CodecId, Option<Payload>> = BTreeMap::new();
-        for id in self.index.matches(publish.topic.as_str()) {
+        let most = if self.faults.has(Fault::StopsAtFirstSubscription) {
+            1
+        } else {
+            usize::MAX
+        };
+        for id in self.index.matches(publish.topic.as_str()).take(most) {
             let Some(subscription) = self.subscriptions.get(&id) else {
                 continue;
             };
@@ -168,6 +182,7 @@ impl Broker {
 struct Filter<'a> {
     publisher: &'a Member,
     options: &'a PublishOptions,
+    faults: Faults,
 }
 
 impl Filter<'_> {
@@ -182,7 +197,13 @@ impl Filter<'_> {
             || has(options.exclude.as_ref(), &member.session, false)
             || has(options.exclude_authid.as_ref(), member.authid.as_str(), false)
             || has(options.exclude_authrole.as_ref(), member.authrole.as_str(), false);
-        let eligible = has(options.eligible.as_ref(), &member.session, true)
+        let eligible = options.eligible.as_ref();
+        let eligible = if self.faults.has(Fault::TakesEmptyEligibleForNone) {
+            eligible.filter(|list| !list.is_empty())
+        } else {
+            eligible
+        };
+        let eligible = has(eligible, &member.session, true)
             && has(options.eligible_authid.as_ref(), member.authid.as_str(), true)
             && has(options.eligible_authrole.as_ref(), member.authrole.as_str(), true);
         eligible && !excluded

@@ -9,66 +9,21 @@ use std::{
 use crate::wamp::{
     id::{MAX_ID, RegistrationId, RequestId, SessionId},
     message::{
-        Call, CallResult, Cancel, CancelMode, CancelOptions, ErrorDetails, ErrorMessage, Interrupt, Invocation,
-        InvocationDetails, Message, ResultDetails, Yield, code,
+        Call, CallResult, Cancel, CancelMode, ErrorMessage, Invocation, InvocationDetails, Message, ResultDetails,
+        Yield, code,
     },
-    payload::Payload,
     uri::{MatchPolicy, Uri, error},
 };
 
-use super::{Class, Outgoing, Output, broker::Member, dealer::Target};
+pub(super) use super::party::{refusal, reply};
 
-/// A session as caller and callee.
-#[derive(Debug)]
-struct Party {
-    member: Arc<Member>,
-    /// Announced `call_canceling` as callee.
-    cancels: bool,
-    /// Announced `progressive_call_results` as callee, and `call_canceling`, without which it does not count.
-    progresses: bool,
-    /// Announced `progressive_call_invocations` as callee, and `call_canceling`.
-    takes_streams: bool,
-    /// Announced `call_timeout` as callee.
-    times_out: bool,
-    /// Announced `progressive_call_invocations` as caller.
-    streams: bool,
-    /// Its calls that were answered before it had sent all arguments: the rest is still on its way, for nobody.
-    unfinished: BTreeSet<RequestId>,
-    most_calls: usize,
-    /// Its calls in flight.
-    calls: usize,
-    /// The last invocation's number.
-    invocations: u64,
-    /// The place of the last INVOCATION message; streamed arguments take several under one number.
-    places: u64,
-    /// Invocations that found no room, in order.
-    held: VecDeque<Arc<Outgoing>>,
-    /// Since one found no room, and until there is some for all.
-    stalled: bool,
-}
-
-impl Party {
-    /// Sends an invocation, or holds it behind those that already wait for room. Returns its place.
-    fn invoke(&mut self, invocation: Invocation, out: &mut Vec<Output>) -> u64 {
-        self.places += 1;
-        let message = Arc::new(Outgoing::at(self.places, Message::Invocation(invocation)));
-        if self.stalled {
-            self.held.push_back(message);
-        } else {
-            out.push(Output::Send {
-                connection: self.member.connection,
-                message,
-                class: Class::Invocation,
-            });
-        }
-        self.places
-    }
-
-    /// Whether the invocation that began a call still waits for room, so that the callee has not heard of it.
-    fn holds(&self, begins: u64) -> bool {
-        self.held.iter().any(|held| held.place() == begins)
-    }
-}
+use super::{
+    Class, Outgoing, Output,
+    broker::Member,
+    dealer::Target,
+    fault::{Fault, Faults},
+    party::{Party, interrupt, number_of},
+};
 
 /// A session, and a request of its own or sent to it.
 type Key = (SessionId, RequestId);
@@ -116,6 +71,7 @@ const MOST_UNFINISHED: usize = 256;
 /// The calls of a realm.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
+    pub(super) faults: Faults,
     parties: BTreeMap<SessionId, Party>,
     /// By callee and invocation.
     invocations: BTreeMap<Key, InFlight>,
@@ -247,6 +203,9 @@ impl Calls {
             details,
             payload,
         };
+        if self.faults.has(Fault::Overtakes) {
+            callee.stalled = false;
+        }
         let begins = callee.invoke(invocation, out);
         let caller = (caller.session, call.request);
         let timeout = limit.filter(|_| !forwarded).map(Duration::from_millis);
@@ -388,7 +347,9 @@ impl Calls {
             return;
         }
         let reason = cancel.options.reason.clone();
-        self.end(callee, mode != CancelMode::Skip, reason, out);
+        if !self.faults.has(Fault::AnswersTwice) {
+            self.end(callee, mode != CancelMode::Skip, reason, out);
+        }
         self.fail((caller, cancel.request), error::CANCELED, "The call was given up.", out);
     }
 
@@ -471,7 +432,9 @@ impl Calls {
             .collect();
         for (key, caller) in served {
             self.forget(key);
-            self.fail(caller, error::CANCELED, "The callee left.", out);
+            if !self.faults.has(Fault::ForgetsCallersOfLeaver) {
+                self.fail(caller, error::CANCELED, "The callee left.", out);
+            }
         }
         self.parties.remove(&session);
     }
@@ -539,50 +502,4 @@ impl Calls {
             );
         }
     }
-}
-
-fn number_of(message: &Outgoing) -> Option<RequestId> {
-    if let Message::Invocation(invocation) = message.message() {
-        Some(invocation.request)
-    } else {
-        None
-    }
-}
-
-fn interrupt(party: &Party, request: RequestId, mode: CancelMode, reason: Option<Uri>, out: &mut Vec<Output>) {
-    let message = Message::Interrupt(Interrupt {
-        request,
-        options: CancelOptions {
-            mode: Some(mode),
-            reason,
-        },
-    });
-    let message = Arc::new(Outgoing::new(message));
-    out.push(Output::Send {
-        connection: party.member.connection,
-        message,
-        class: Class::Control,
-    });
-}
-
-pub(super) fn reply(member: &Member, message: Message, out: &mut Vec<Output>) {
-    let message = Arc::new(Outgoing::new(message));
-    out.push(Output::Send {
-        connection: member.connection,
-        message,
-        class: Class::Reply,
-    });
-}
-
-/// An ERROR of the router's own, with a sentence as its argument.
-pub(super) fn refusal(member: &Member, request_type: u64, request: RequestId, error: &str, text: &str) -> Message {
-    let payload = Payload::encode(member.codec, &(text,)).unwrap_or_else(|_| Payload::empty(member.codec));
-    let (details, error) = (ErrorDetails::default(), Uri::unchecked(error));
-    Message::Error(ErrorMessage {
-        request_type,
-        request,
-        details,
-        error,
-        payload,
-    })
 }

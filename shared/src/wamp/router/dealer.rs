@@ -8,7 +8,10 @@ use crate::wamp::{
     uri::{MatchPolicy, Uri},
 };
 
-use super::pattern::Patterns;
+use super::{
+    fault::{Fault, Faults},
+    pattern::Patterns,
+};
 
 #[derive(Debug)]
 struct Callee {
@@ -39,6 +42,7 @@ pub(super) struct Target {
 /// The registrations of a realm.
 #[derive(Debug, Default)]
 pub(super) struct Dealer {
+    pub(super) faults: Faults,
     last_id: u64,
     index: Patterns<RegistrationId>,
     registrations: BTreeMap<RegistrationId, Registration>,
@@ -126,7 +130,11 @@ impl Dealer {
 
     /// The callee for a call of `procedure`.
     pub(super) fn route(&mut self, procedure: &str, ids: &mut IdGenerator) -> Option<Target> {
-        let id = self.index.best(procedure)?;
+        let id = if self.faults.has(Fault::PrefersShortPrefix) {
+            self.index.matches(procedure).last()?
+        } else {
+            self.index.best(procedure)?
+        };
         let registration = self.registrations.get_mut(&id)?;
         let count = registration.callees.len();
         let place = match registration.invoke {
@@ -134,7 +142,7 @@ impl Dealer {
             InvokePolicy::Last => count.saturating_sub(1),
             InvokePolicy::RoundRobin => {
                 let turn = registration.turn % count.max(1);
-                registration.turn = turn + 1;
+                registration.turn = turn + usize::from(!self.faults.has(Fault::SticksToFirstCallee));
                 turn
             }
             InvokePolicy::Random => usize::try_from(ids.next() % u64::try_from(count.max(1)).unwrap_or(1)).unwrap_or(0),

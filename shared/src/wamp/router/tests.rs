@@ -2,6 +2,7 @@
 
 mod authorizing;
 mod calling;
+mod model;
 mod publishing;
 mod sessions;
 
