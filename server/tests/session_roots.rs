@@ -173,3 +173,18 @@ async fn an_abandoned_root_ends_but_its_secret_still_gives_the_same_base() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_session_gets_one_root() {
+    local(async |server| {
+        let anna = join(server, "anna").await;
+        let first = start(&anna, None).await;
+        let arguments = Payload::encode(anna.codec(), &(StartSession { resume: None },)).expect("it encodes");
+        let refused = call(&anna, START_SESSION, arguments)
+            .await
+            .expect_err("a second one is refused");
+        assert_eq!(refused.kind, ErrorKind::Refused);
+        ping(&anna, &first.base).await.expect("the first one stays");
+    })
+    .await;
+}

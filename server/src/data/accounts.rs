@@ -39,6 +39,9 @@ fn strange() -> Error {
     Error::new(ErrorKind::Accounts, "A stored account or login has a strange shape")
 }
 
+/// Seconds after which a root that nobody took up is forgotten.
+const ROOT_LIFETIME: i64 = 30 * 24 * 3600;
+
 impl Db {
     /// Statements are written once, with `?`; PostgreSQL wants numbers.
     fn account_statement(&self, sql: &str, values: Vec<Cell>) -> Statement {
@@ -234,6 +237,9 @@ impl RootStore for Db {
             let sql = "INSERT INTO coati_root (base, login, secret_hash, created, seen) VALUES (?, ?, ?, ?, ?) \
                        ON CONFLICT (base) DO UPDATE SET login = excluded.login, secret_hash = excluded.secret_hash, seen = excluded.seen";
             let now = unix_now();
+            let old = vec![(now - ROOT_LIFETIME).into()];
+            self.account_write("DELETE FROM coati_root WHERE seen < CAST(? AS bigint)", old)
+                .await?;
             let values = vec![root.base.into(), root.name.into(), hex(&root.secret), now.into(), now.into()];
             self.account_write(sql, values).await.map(drop)
         }

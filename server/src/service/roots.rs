@@ -26,6 +26,9 @@ use crate::{
     auth::{Root, RootStore, TokenHash},
 };
 
+/// Most roots whose trees run for one user: as many as the user may have sockets, and those that wait for a browser.
+const ROOTS_PER_USER: usize = 40;
+
 /// First part of every base.
 const PREFIX: &str = "session";
 
@@ -41,6 +44,10 @@ pub(super) struct Roots {
 
 /// A root whose tree runs here, from before it is bound until it is unbound.
 struct Live {
+    /// Whose it is.
+    login: String,
+    /// The role that its controllers act with.
+    role: String,
     /// Which browser holds it now; a watcher of an older one does nothing.
     holder: SessionId,
     /// Ends the tree, whose task holds the other end. Taken when it was told to end.
@@ -98,10 +105,20 @@ impl Roots {
         role: String,
         request: StartSession,
     ) -> NodeResult<SessionStarted> {
+        if self.live().values().any(|root| root.holder == session) {
+            return Err(NodeError::new(ErrorKind::Refused, "This session has its root already."));
+        }
         let (base, secret, resumed) = match self.proven(&request, &login).await? {
             Some((base, secret)) => (base, secret, true),
-            None => self.new_root(&login).await?,
+            None => Self::new_root(),
         };
+        // Also for a known root, which is then kept for another while.
+        let root = Root {
+            base: base.clone(),
+            name: login.clone(),
+            secret: TokenHash::of(&secret),
+        };
+        self.store.save_root(root).await.map_err(|error| internal(&error))?;
         // Closes the older generation first, so that none of its late frames reaches the root.
         self.realm
             .bind_base(session, Uri::strict(&base)?)
@@ -135,37 +152,40 @@ impl Roots {
         Ok(owned.then(|| (resume.base.clone(), resume.secret.clone())))
     }
 
-    async fn new_root(&self, login: &str) -> NodeResult<(String, String, bool)> {
+    fn new_root() -> (String, String, bool) {
         // 128 bits are enough for an address; it is public and proves nothing.
         let base = format!("{PREFIX}.{}", random_hex(&*default_platform(), 16));
-        let secret = random_hex(&*default_platform(), 32);
-        let root = Root {
-            base: base.clone(),
-            name: login.to_owned(),
-            secret: TokenHash::of(&secret),
-        };
-        self.store.save_root(root).await.map_err(|error| internal(&error))?;
-        Ok((base, secret, false))
+        (base, random_hex(&*default_platform(), 32), false)
     }
 
     /// Makes sure that the root's tree runs and is registered, and that `holder` is the browser it waits for.
     async fn ensure_tree(self: &Arc<Self>, base: &str, holder: SessionId, scope: ControllerScope) -> NodeResult<()> {
         loop {
-            match self.find_or_spawn(base, holder, &scope) {
+            match self.find_or_spawn(base, holder, &scope)? {
                 Found::Bound(bound) => return bound.await,
                 Found::Ending(gone) => gone.await,
             }
         }
     }
 
-    fn find_or_spawn(self: &Arc<Self>, base: &str, holder: SessionId, scope: &ControllerScope) -> Found {
+    fn find_or_spawn(self: &Arc<Self>, base: &str, holder: SessionId, scope: &ControllerScope) -> NodeResult<Found> {
         let mut live = self.live();
         if let Some(root) = live.get_mut(base) {
+            // A tree acts with the rights it was made with: another role needs another tree.
+            if root.role != scope.role
+                && let Some(end) = root.end.take()
+            {
+                let _ = end.send(());
+            }
             if root.end.is_none() {
-                return Found::Ending(root.gone.clone());
+                return Ok(Found::Ending(root.gone.clone()));
             }
             root.holder = holder;
-            return Found::Bound(root.bound.clone());
+            return Ok(Found::Bound(root.bound.clone()));
+        }
+        if live.values().filter(|root| root.login == scope.login).count() >= ROOTS_PER_USER {
+            let message = format!("{ROOTS_PER_USER} sessions are open for this user; close one first.");
+            return Err(NodeError::new(ErrorKind::Busy, message));
         }
         let (end, ended) = oneshot::channel();
         let (tell_bound, bound) = oneshot::channel();
@@ -176,6 +196,8 @@ impl Roots {
             .boxed()
             .shared();
         let root = Live {
+            login: scope.login.clone(),
+            role: scope.role.clone(),
             holder,
             end: Some(end),
             bound: bound.clone(),
@@ -198,7 +220,7 @@ impl Roots {
             }
             .boxed_local()
         }));
-        Found::Bound(bound)
+        Ok(Found::Bound(bound))
     }
 
     /// Waits until the browser left and stayed away.
