@@ -4,14 +4,14 @@ use std::{cell::OnceCell, rc::Rc};
 
 use leptos::{prelude::*, task::spawn_local};
 use shared::{
-    data::{ChangeSet, Delete, Field, Row, RowKey, Sorter},
+    data::{ChangeSet, Delete, Field, Rights, Row, RowKey, Sorter},
     platform::PlatformRef,
     prelude::{NodeExt, node},
     session_root::SessionStarted,
 };
 
 use crate::{
-    form::{Allowed, DataForm, FormModel, may_leave},
+    form::{DataForm, FormModel, may_leave},
     grid::{CursorAt, CursorSource, DataGrid, GridModel, GridSetup, RowSource, grouped},
     parts::{Button, ButtonKind, Dialogs, Question, Toasts},
     view::{Desk, View},
@@ -37,7 +37,7 @@ pub struct BrowseOptions {
 #[node(new = with)]
 pub struct BrowseView {
     options: BrowseOptions,
-    allowed: fn(&str) -> Allowed,
+    allowed: fn(&str) -> Rights,
     model: OnceCell<Rc<BrowseModel>>,
 }
 
@@ -45,13 +45,13 @@ impl BrowseView {
     /// A view that is not bound yet, which offers whatever `options` say.
     #[must_use]
     pub fn new(options: BrowseOptions) -> Rc<Self> {
-        Self::allowing(options, |_| Allowed::ALL)
+        Self::allowing(options, |_| Rights::ALL)
     }
 
     /// A view that is not bound yet, which offers what the user's role may do. This is for the eye only: the server
     /// refuses what is not allowed.
     #[must_use]
-    pub fn allowing(options: BrowseOptions, allowed: fn(&str) -> Allowed) -> Rc<Self> {
+    pub fn allowing(options: BrowseOptions, allowed: fn(&str) -> Rights) -> Rc<Self> {
         Self::with(options, allowed, OnceCell::new())
     }
 
@@ -77,7 +77,7 @@ impl BrowseView {
                 editable,
             } = self.options;
             let (title, noun, sorters) = (title.to_owned(), noun.to_owned(), Vec::new());
-            let allowed = if editable { (self.allowed)(&role) } else { Allowed::NONE };
+            let allowed = if editable { (self.allowed)(&role) } else { Rights::NONE };
             BrowseModel::new(BrowseSetup {
                 title,
                 noun,
@@ -128,7 +128,7 @@ pub struct BrowseSetup {
     /// The order to begin with.
     pub sorters: Vec<Sorter>,
     /// What the form offers.
-    pub allowed: Allowed,
+    pub allowed: Rights,
 }
 
 /// A grid and a form without their elements; kept by the view node, so that hiding a tab loses nothing.

@@ -7,7 +7,7 @@ use std::{
 
 use leptos::{ev, prelude::*, task::spawn_local};
 use shared::{
-    data::{Field, FieldKind, Row, RowKey, visible_index},
+    data::{Field, FieldKind, Rights, Row, RowKey, visible_index},
     error::{Error, ErrorKind},
 };
 use wasm_bindgen::JsCast;
@@ -26,39 +26,13 @@ use crate::{
     parts::{Button, ButtonKind, Dialogs, Question},
 };
 
-/// What a form offers. It is for the eye only: the server refuses what a user may not do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowed {
-    /// New rows.
-    pub insert: bool,
-    /// Changes of rows.
-    pub update: bool,
-    /// Removal of rows.
-    pub delete: bool,
-}
-
-impl Allowed {
-    /// Everything.
-    pub const ALL: Self = Self {
-        insert: true,
-        update: true,
-        delete: true,
-    };
-    /// Looking.
-    pub const NONE: Self = Self {
-        insert: false,
-        update: false,
-        delete: false,
-    };
-}
-
 /// A form without its elements: the draft and what is happening to it.
 pub struct FormModel {
     this: Weak<Self>,
     source: Rc<dyn RowSource>,
     fields: &'static [Field],
     /// What the form offers.
-    pub allowed: Allowed,
+    pub allowed: Rights,
     /// What has been typed; none when no form is open.
     pub draft: RwSignal<Option<Draft>>,
     /// Whether the answer of the server is awaited.
@@ -72,7 +46,7 @@ pub struct FormModel {
 impl FormModel {
     /// A closed form for rows of a source.
     #[must_use]
-    pub fn new(source: Rc<dyn RowSource>, fields: &'static [Field], allowed: Allowed) -> Rc<Self> {
+    pub fn new(source: Rc<dyn RowSource>, fields: &'static [Field], allowed: Rights) -> Rc<Self> {
         let owner = Owner::new();
         let make = |this: &Weak<Self>| Self {
             this: this.clone(),

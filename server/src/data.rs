@@ -31,5 +31,6 @@ pub use edit::Origin;
 pub use hub::{DataHub, FramePublisher, HubStats, MAX_LOOKUP};
 pub use migrations::Migrations;
 pub use options::{Fault, FeedOptions};
-pub use source::{Column, DataSource, Join, Mapping, Rights, Rule, Viewer};
+pub use shared::data::Rights;
+pub use source::{Column, DataSource, Join, Mapping, Rule, Viewer};
 pub use transaction::{Backend, Statement, Transaction};

@@ -11,7 +11,7 @@ pub mod validation;
 
 pub use cell::{Cell, RowKey};
 pub use change_set::{ChangeSet, Conflict, Delete, EditOutcome, FieldChange, FieldError, Insert, Saved, Update};
-pub use entity::{Choice, Entity, Field, FieldKind, LookupItem, field, visible, visible_index};
+pub use entity::{Choice, Entity, Field, FieldKind, LookupItem, Rights, field, visible, visible_index};
 pub use query::{Condition, Filter, Operator, Query, Sorter};
 pub use replica::{Applied, Replica};
 pub use row::{Frame, Range, Resume, Row, Snapshot, WindowId, WindowTicket};

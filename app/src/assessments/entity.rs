@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use shared::{
-    data::{Cell, Choice, Entity, Field, Row, RowKey},
+    data::{Cell, Choice, Entity, Field, Rights, Row, RowKey},
     error::{Error, ErrorKind, Result},
 };
 
@@ -52,6 +52,19 @@ pub const FIELDS: &[Field] = &[
         .hint("Until when it must be dealt with."),
     Field::multiline("notes", "Notes", 4_000).nullable(),
 ];
+
+/// What a role may do to assessments, on both sides.
+#[must_use]
+pub fn rights(role: &str) -> Rights {
+    match role {
+        "admin" => Rights::ALL,
+        "assessor" => Rights {
+            delete: false,
+            ..Rights::ALL
+        },
+        _ => Rights::NONE,
+    }
+}
 
 /// One assessment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]

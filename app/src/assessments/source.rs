@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use server::data::{Column, DataSource, Join, Mapping, Migrations, Rights, Rule, Viewer};
 use shared::data::{Cell, Entity, Field, FieldError};
 
-use super::entity::Assessment;
+use super::entity::{Assessment, rights};
 
 /// The schema of Safety, for both databases.
 #[must_use]
@@ -90,14 +90,7 @@ impl DataSource for Assessments {
         known_roles(viewer)
     }
     fn rights(&self, viewer: &Viewer) -> Rights {
-        match viewer.role.as_str() {
-            "admin" => Rights::ALL,
-            "assessor" => Rights {
-                delete: false,
-                ..Rights::ALL
-            },
-            _ => Rights::NONE,
-        }
+        rights(&viewer.role)
     }
     fn validate(&self, values: &BTreeMap<String, Cell>) -> Vec<FieldError> {
         let is_closed = values.get("status") == Some(&Cell::Text("closed".into()));

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use client::{BrowseView, browse::BrowseOptions, form::Allowed};
+use client::{BrowseView, browse::BrowseOptions};
 use shared::data::Entity;
 
-use super::entity::Assessment;
+use super::entity::{Assessment, rights};
 
 /// The page.
 #[must_use]
@@ -16,17 +16,5 @@ pub fn page() -> Rc<BrowseView> {
         fields: Assessment::fields(),
         editable: true,
     };
-    BrowseView::allowing(options, allowed)
-}
-
-/// Which buttons a role sees. What it may really do is decided by the source's rights.
-fn allowed(role: &str) -> Allowed {
-    match role {
-        "admin" => Allowed::ALL,
-        "assessor" => Allowed {
-            delete: false,
-            ..Allowed::ALL
-        },
-        _ => Allowed::NONE,
-    }
+    BrowseView::allowing(options, rights)
 }

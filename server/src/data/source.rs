@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use shared::{
-    data::{Cell, Field, FieldError, Filter, field},
+    data::{Cell, Field, FieldError, Filter, Rights, field},
     error::{Error, ErrorKind, Result},
 };
 
@@ -36,32 +36,6 @@ pub enum Rule {
     All,
     /// Those that match; may name hidden fields. It is part of every statement that reads rows for this viewer.
     Only(Filter),
-}
-
-/// What a viewer may do to the rows that it sees.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rights {
-    /// Make rows.
-    pub insert: bool,
-    /// Change rows.
-    pub update: bool,
-    /// Remove rows.
-    pub delete: bool,
-}
-
-impl Rights {
-    /// Everything.
-    pub const ALL: Self = Self {
-        insert: true,
-        update: true,
-        delete: true,
-    };
-    /// Nothing.
-    pub const NONE: Self = Self {
-        insert: false,
-        update: false,
-        delete: false,
-    };
 }
 
 /// A table whose columns are shown in the rows of another.

@@ -180,6 +180,32 @@ pub fn visible_index(fields: &[Field], name: &str) -> Option<usize> {
     visible(fields).position(|field| field.name == name)
 }
 
+/// What somebody may do to the rows that they see. The server decides by it; a page hides by it what would be refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// Make rows.
+    pub insert: bool,
+    /// Change rows.
+    pub update: bool,
+    /// Remove rows.
+    pub delete: bool,
+}
+
+impl Rights {
+    /// Everything.
+    pub const ALL: Self = Self {
+        insert: true,
+        update: true,
+        delete: true,
+    };
+    /// Looking only.
+    pub const NONE: Self = Self {
+        insert: false,
+        update: false,
+        delete: false,
+    };
+}
+
 /// A type whose values are rows of a source.
 pub trait Entity: Serialize + DeserializeOwned + Clone {
     /// Name of the source.
