@@ -57,6 +57,15 @@ pub fn Desktop(
         let started = started.clone();
         move || started.with(|started| started.as_ref().map(|started| started.login.clone()))
     };
+    {
+        let (trouble, contexts) = (trouble.clone(), contexts.clone());
+        Effect::new(move |_| {
+            // Without any page the trouble stands in its place.
+            if let Some(error) = trouble.get().filter(|_| contexts.with_untracked(|all| !all.is_empty())) {
+                desk.toasts.warn(format!("A page could not be opened: {error}"));
+            }
+        });
+    }
     let known = Memo::new(move |_| started.with(Option::is_some));
     let held = StoredValue::new_local(session);
     let panel = move || match active.get() {

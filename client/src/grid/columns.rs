@@ -29,38 +29,52 @@ impl Column {
 }
 
 /// The columns of an entity: all fields that rows carry, without the keys of lookups, whose text is a field of its own.
+/// The first text of the entity's own is what a row is recognised by, and gets most of the room.
 #[must_use]
 pub fn columns(fields: &'static [Field]) -> Vec<Column> {
-    let shown = visible(fields)
-        .enumerate()
-        .filter(|(_, field)| !matches!(field.kind, FieldKind::Lookup { .. }));
-    shown
-        .map(|(cell, field)| {
-            let (width, stretch) = measure(field);
-            Column {
-                field,
-                cell,
-                width,
-                stretch,
-            }
-        })
-        .collect()
+    let texts = |field: &Field| match field.kind {
+        FieldKind::Lookup { text, .. } => Some(text),
+        FieldKind::Integer { .. }
+        | FieldKind::Text { .. }
+        | FieldKind::Date
+        | FieldKind::Real
+        | FieldKind::Boolean
+        | FieldKind::Choice(_) => None,
+    };
+    let looked_up: Vec<&str> = fields.iter().filter_map(texts).collect();
+    let own_text = |field: &&Field| matches!(field.kind, FieldKind::Text { .. }) && !looked_up.contains(&field.name);
+    let title = visible(fields).find(own_text).map(|field| field.name);
+    let shown = visible(fields).enumerate().filter(|(_, field)| texts(field).is_none());
+    let column = |(cell, field): (usize, &'static Field)| {
+        let (least, stretch) = if Some(field.name) == title {
+            (260.0, 4)
+        } else if looked_up.contains(&field.name) {
+            (140.0, 1)
+        } else {
+            measure(field)
+        };
+        // About 7 px a character of a heading, and the room for padding and the sign of the sort order.
+        let heading = field.label.chars().count() as f64 * 7.0 + 38.0;
+        Column {
+            field,
+            cell,
+            width: f64::max(least, heading),
+            stretch,
+        }
+    };
+    shown.map(column).collect()
 }
 
+/// Least width and stretch of a column by the kind of its field.
 fn measure(field: &Field) -> (f64, u32) {
-    // About 7.5 px a character of a heading, and the room for padding and the sign of the sort order.
-    let heading = field.label.chars().count() as f64 * 7.5 + 54.0;
-    let (width, stretch) = match field.kind {
-        FieldKind::Integer { max, .. } if max > 99_999 => (92.0, 0),
-        FieldKind::Integer { .. } | FieldKind::Boolean => (72.0, 0),
+    match field.kind {
+        FieldKind::Integer { .. } | FieldKind::Boolean => (84.0, 0),
         FieldKind::Real => (96.0, 0),
         FieldKind::Date => (112.0, 0),
-        FieldKind::Choice(_) => (120.0, 0),
-        FieldKind::Text { multiline: true, .. } => (220.0, 3),
-        FieldKind::Text { max_length, .. } if max_length > 60 => (160.0, 2),
+        FieldKind::Choice(_) => (112.0, 0),
+        FieldKind::Text { multiline: true, .. } => (220.0, 2),
         FieldKind::Text { .. } | FieldKind::Lookup { .. } => (130.0, 1),
-    };
-    (f64::max(width, heading), stretch)
+    }
 }
 
 /// The value of `grid-template-columns`, and the least width of a line in CSS pixels.
@@ -175,6 +189,21 @@ mod tests {
             .map(|column| (column.field.name, column.cell))
             .collect();
         assert_eq!(places, [("id", 0), ("site_name", 2), ("status", 3)]);
+    }
+
+    #[test]
+    fn the_first_text_of_its_own_gets_most_of_the_room() {
+        const OF_A_TASK: &[Field] = &[
+            Field::lookup("site", "Site", "sites", "site_name"),
+            Field::text("site_name", "Site", 200).read_only(),
+            Field::text("title", "Title", 200),
+            Field::text("who", "Who", 200),
+        ];
+        let stretches: Vec<_> = columns(OF_A_TASK)
+            .iter()
+            .map(|column| (column.field.name, column.stretch))
+            .collect();
+        assert_eq!(stretches, [("site_name", 1), ("title", 4), ("who", 1)]);
     }
 
     #[test]

@@ -19,9 +19,20 @@ pub(super) fn filter(model: &Rc<GridModel>, column: Column) -> AnyView {
             .map(|choice| owned((choice.value, choice.label)))
             .collect(),
         FieldKind::Boolean => [("true", "Yes"), ("false", "No")].map(owned).to_vec(),
-        FieldKind::Integer { .. } | FieldKind::Real => return text(model, column, "2..5"),
-        FieldKind::Date => return text(model, column, "2026-03"),
-        FieldKind::Text { .. } | FieldKind::Lookup { .. } => return text(model, column, ""),
+        FieldKind::Integer { .. } | FieldKind::Real => {
+            return text(model, column, "e.g. 2..5", "Such as 5, >5, 2..5 or (empty)");
+        }
+        FieldKind::Date => {
+            return text(
+                model,
+                column,
+                "e.g. 2026-03",
+                "Such as 2026, 2026-03, >2026-03-15, 2026-01..2026-03 or (empty)",
+            );
+        }
+        FieldKind::Text { .. } | FieldKind::Lookup { .. } => {
+            return text(model, column, "", "Text that is contained, or (empty)");
+        }
     };
     choice(model, column, choices)
 }
@@ -83,7 +94,7 @@ fn choice(model: &Rc<GridModel>, column: Column, mut choices: Vec<(String, Strin
     .into_any()
 }
 
-fn text(model: &Rc<GridModel>, column: Column, hint: &'static str) -> AnyView {
+fn text(model: &Rc<GridModel>, column: Column, hint: &'static str, help: &'static str) -> AnyView {
     let Setup {
         label,
         name,
@@ -126,6 +137,7 @@ fn text(model: &Rc<GridModel>, column: Column, hint: &'static str) -> AnyView {
                 spellcheck="false"
                 aria-label=label
                 placeholder=hint
+                title=help
                 data-testid=name
                 data-active=move || value.with(|value| (!value.is_empty()).then_some("true"))
                 aria-invalid=move || unclear.with(|unclear| unclear.iter().any(|name| name == field).then_some("true"))

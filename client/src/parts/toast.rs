@@ -51,7 +51,8 @@ impl Toasts {
         let number = self.count.try_get_value().unwrap_or_default() + 1;
         self.count.set_value(number);
         self.list.update(|list| {
-            list.retain(|toast| toast.text != text);
+            // Good news is about the last thing done; bad news stays until it is read.
+            list.retain(|toast| toast.text != text && (tone == Tone::Danger || toast.tone == Tone::Danger));
             if list.len() >= MOST {
                 list.remove(0);
             }
