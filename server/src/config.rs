@@ -1,7 +1,9 @@
 //! What an operator can set, with defaults that are safe on one machine.
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -31,6 +33,35 @@ pub struct Config {
     pub logins: LoginLimits,
     /// What one connection, address and user may use.
     pub connections: ConnectionLimits,
+    /// Further doors for components.
+    pub raw_sockets: Vec<RawSocket>,
+}
+
+/// Where RawSocket connections are taken: WAMP without HTTP, and without a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawSocket {
+    /// Where to listen.
+    pub address: RawAddress,
+    /// The role of everybody who comes in here.
+    pub role: String,
+}
+
+/// An address for RawSocket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RawAddress {
+    /// A loopback address.
+    Tcp(SocketAddr),
+    /// A socket in the file system, which only the user of the server can open.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for RawAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(formatter, "tcp:{address}"),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Lifetimes of a login.
@@ -101,6 +132,7 @@ impl Default for Config {
             shutdown_within: Duration::from_secs(4),
             logins: LoginLimits::default(),
             connections: ConnectionLimits::default(),
+            raw_sockets: Vec::new(),
         }
     }
 }
@@ -178,6 +210,16 @@ impl Config {
             if parsed.as_deref() != Some(origin.as_str()) {
                 return Err(Error::configuration(format!(
                     "{origin:?} in allowed_origins is not of the form scheme://host[:port]"
+                )));
+            }
+        }
+        for RawSocket { address, .. } in &self.raw_sockets {
+            if let RawAddress::Tcp(tcp) = address
+                && !tcp.ip().is_loopback()
+            {
+                return Err(Error::configuration(format!(
+                    "{address} in raw_sockets is reachable from other machines, and RawSocket knows no encryption; \
+                     listen on 127.0.0.1 or at a Unix socket, or let components use the WebSocket behind the proxy"
                 )));
             }
         }

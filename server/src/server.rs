@@ -18,8 +18,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::{AccountStore, Authenticator},
-    config::Config,
-    connection::Sockets,
+    config::{Config, RawAddress},
+    connection::{RawListener, Sockets},
     error::{Error, ErrorKind, Result},
     http::{
         self, App, AppState, HostPolicy, ReadyCheck, SessionCookie,
@@ -169,6 +169,7 @@ impl ServerBuilder {
         let address = listener
             .local_addr()
             .map_err(|error| Error::new(ErrorKind::Io, "The socket has no address").because(error))?;
+        let raw = self.bind_raw_sockets().await?;
         let realm = self.start_realm()?;
         let tree_threads = Arc::new(ThreadTreeHost::start(self.config.tree_threads)?);
         let trees: Arc<dyn TreeHost> = tree_threads.clone();
@@ -203,14 +204,34 @@ impl ServerBuilder {
             stop.clone(),
             tasks.clone(),
         ));
+        let raw_addresses = raw.iter().filter_map(RawListener::address).collect();
+        for listener in raw {
+            tasks.spawn(listener.accept(app.clone(), stop.clone()));
+        }
         app.serving.store(true, Ordering::Release);
         tracing::info!(url = %format_args!("http://{address}/"), realm = %realm.name(), "listening");
         Ok(Running {
             address,
+            raw_addresses,
             app,
             trees: tree_threads,
             stop,
         })
+    }
+
+    async fn bind_raw_sockets(&self) -> Result<Vec<RawListener>> {
+        let mut listeners = Vec::new();
+        for settings in &self.config.raw_sockets {
+            if let (RawAddress::Tcp(_), true) = (&settings.address, self.accounts.is_some()) {
+                return Err(Error::configuration(format!(
+                    "{} in raw_sockets would let everybody on this machine in without a login; use a Unix socket",
+                    settings.address
+                )));
+            }
+            listeners.push(RawListener::bind(settings).await?);
+            tracing::info!(address = %settings.address, role = settings.role, "takes RawSocket connections");
+        }
+        Ok(listeners)
     }
 
     fn start_realm(&mut self) -> Result<RealmHandle> {
@@ -249,6 +270,7 @@ impl ServerBuilder {
 #[derive(Debug)]
 pub struct Running {
     pub(crate) address: SocketAddr,
+    pub(crate) raw_addresses: Vec<SocketAddr>,
     pub(crate) app: App,
     pub(crate) trees: Arc<ThreadTreeHost>,
     pub(crate) stop: CancellationToken,
@@ -259,6 +281,12 @@ impl Running {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The TCP addresses that take RawSocket connections, in the order of [`Config::raw_sockets`].
+    #[must_use]
+    pub fn raw_addresses(&self) -> &[SocketAddr] {
+        &self.raw_addresses
     }
 
     /// The realm.

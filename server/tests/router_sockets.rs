@@ -41,7 +41,7 @@ async fn without_login_own_origin_and_sub_protocol_there_is_no_socket() {
         status(&[
             ("origin", &own),
             ("cookie", &cookie),
-            ("sec-websocket-protocol", "wamp.2.json.batched")
+            ("sec-websocket-protocol", "wamp.2.ubjson")
         ])
         .await,
         400

@@ -1,20 +1,22 @@
 //! The reading half of a socket: frames to messages to the realm. The only place that waits for room.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use axum::{
-    body::Bytes,
-    extract::ws::{Message as Frame, WebSocket},
-};
-use futures::{StreamExt, stream::SplitStream};
+use axum::body::Bytes;
 use shared::wamp::{
     CodecId, Message, Payload, Uri,
     message::{ErrorDetails, ErrorMessage, code},
     router::{Class, Outgoing},
     uri::error,
 };
+use tokio::time::Instant;
 
-use super::rate::CallRate;
+use super::{
+    batch,
+    rate::CallRate,
+    wire::{Came, Incoming, Silence},
+    writer::INVALID_TEXT,
+};
 use crate::{
     config::ConnectionLimits,
     router::{
@@ -25,9 +27,10 @@ use crate::{
 };
 
 /// Reads one socket until its end.
-pub(super) struct Reader<'a> {
-    pub(super) stream: SplitStream<WebSocket>,
+pub(super) struct Reader<'a, I> {
+    pub(super) incoming: I,
     pub(super) codec: CodecId,
+    pub(super) batched: bool,
     pub(super) queue: &'a Outbound,
     pub(super) attached: &'a Attached,
     pub(super) limits: &'a ConnectionLimits,
@@ -44,125 +47,125 @@ pub(super) enum End {
     Refused,
 }
 
-/// What came instead of a frame.
-enum Silence {
-    /// Nothing, for too long, or the end.
-    Gone,
-    /// The socket's layer says that what came breaks its rules.
-    Broken(String),
-    /// A message or frame over the limit; it was not read.
-    TooLarge,
-}
-
-impl Reader<'_> {
+impl<I: Incoming> Reader<'_, I> {
     /// Reads until the peer is gone. After a violation it goes on reading and ignores what comes, so that the reason can
     /// reach the peer.
     pub(super) async fn run(mut self) -> End {
-        let mut patience = self.limits.handshake;
+        // Until then the first message must have come, whatever else comes: pings buy no time.
+        let mut hello_by = Some(Instant::now() + self.limits.handshake);
         loop {
             // Who does not read the answers may not ask for more.
             self.queue.relief().await;
-            match self.frame(patience).await {
-                Ok(None) => {}
-                Ok(Some(Ok(message))) => {
-                    patience = self.limits.ping_after;
-                    if !self.take(message).await {
-                        return End::Gone;
+            match self.frame(hello_by).await {
+                Ok(Came::Nothing) => {}
+                Ok(Came::Ping(bytes)) => self.queue.pong(bytes),
+                Ok(Came::Message(bytes)) => {
+                    hello_by = None;
+                    match self.messages(bytes).await {
+                        Ok(true) => {}
+                        Ok(false) => return End::Gone,
+                        Err(reason) => return self.violated(reason).await,
                     }
                 }
-                Ok(Some(Err(reason))) | Err(Silence::Broken(reason)) => {
-                    self.attached.deliver(Received::Malformed(reason)).await;
-                    return self.ignore_the_rest().await;
+                Ok(Came::Unfit(reason)) => return self.violated(reason.to_owned()).await,
+                Err(Silence::Broken(reason)) => return self.violated(reason).await,
+                Err(Silence::NotText) => {
+                    return self
+                        .refuse(error::PROTOCOL_VIOLATION, "Text must be UTF-8.", INVALID_TEXT)
+                        .await;
                 }
                 Err(Silence::TooLarge) => {
                     let text = "A message was larger than the server takes.";
-                    let abort = Arc::new(Outgoing::new(Message::abort(error::PAYLOAD_SIZE_EXCEEDED, text)));
-                    self.queue.push(abort, Class::Control);
-                    self.queue.close(Uri::unchecked(error::PAYLOAD_SIZE_EXCEEDED));
-                    return self.ignore_the_rest().await;
+                    let reason = error::PAYLOAD_SIZE_EXCEEDED;
+                    return self.refuse(reason, text, reason).await;
                 }
                 Err(Silence::Gone) => return End::Gone,
             }
         }
     }
 
-    /// Keeps the socket from being reset before the peer has read why it is closed. The farewell's time bounds it.
-    async fn ignore_the_rest(mut self) -> End {
-        while let Some(Ok(_)) = self.stream.next().await {}
+    async fn violated(mut self, reason: String) -> End {
+        self.attached.deliver(Received::Malformed(reason)).await;
+        self.incoming.drain().await;
         End::Refused
     }
 
-    /// The next message or the reason why a frame is none; nothing for frames that carry no message.
-    async fn frame(&mut self, patience: Duration) -> Result<Option<Result<Message, String>>, Silence> {
-        let frame = match tokio::time::timeout(patience, self.stream.next()).await {
-            Ok(frame) => frame,
-            Err(_) if patience == self.limits.handshake => {
-                return Err(Silence::Broken("HELLO did not come".to_owned()));
-            }
-            Err(_) => {
-                self.queue.ping();
-                match tokio::time::timeout(self.limits.pong_within, self.stream.next()).await {
-                    Ok(frame) => frame,
-                    Err(_) => {
-                        tracing::info!("a peer does not answer any more");
-                        return Err(Silence::Gone);
-                    }
-                }
-            }
-        };
-        match frame {
-            Some(Ok(frame)) => self.decode(frame),
-            Some(Err(error)) => Err(broken(error)),
-            None => Err(Silence::Gone),
+    /// Ends the connection for what the router cannot see. What still comes is read and ignored: otherwise the system
+    /// may take the farewell back. The farewell's time bounds it.
+    async fn refuse(mut self, reason: &'static str, text: &str, closing: &'static str) -> End {
+        metrics::counter!(telemetry::VIOLATIONS).increment(1);
+        tracing::info!(reason, text, "a socket is closed for what it sent");
+        let abort = Arc::new(Outgoing::new(Message::abort(reason, text)));
+        self.queue.push(abort, Class::Control);
+        self.queue.close(Uri::unchecked(closing));
+        self.incoming.drain().await;
+        End::Refused
+    }
+
+    /// The next frame. Asks a silent peer whether it is there.
+    async fn frame(&mut self, hello_by: Option<Instant>) -> Result<Came, Silence> {
+        if let Some(deadline) = hello_by {
+            let first = tokio::time::timeout_at(deadline, self.incoming.next()).await;
+            return first.unwrap_or_else(|_| Err(Silence::Broken("HELLO did not come".to_owned())));
         }
+        if let Ok(frame) = tokio::time::timeout(self.limits.ping_after, self.incoming.next()).await {
+            return frame;
+        }
+        self.queue.ping();
+        let answer = tokio::time::timeout(self.limits.pong_within, self.incoming.next()).await;
+        answer.unwrap_or_else(|_| {
+            tracing::info!("a peer does not answer any more");
+            Err(Silence::Gone)
+        })
     }
 
-    fn decode(&self, frame: Frame) -> Result<Option<Result<Message, String>>, Silence> {
-        let bytes = match (frame, self.codec) {
-            (Frame::Text(text), CodecId::Json) => Bytes::from(text),
-            (Frame::Binary(bytes), CodecId::Msgpack | CodecId::Cbor) => bytes,
-            (Frame::Text(_), CodecId::Msgpack | CodecId::Cbor) => {
-                return Ok(Some(Err("This sub-protocol has binary frames.".to_owned())));
+    /// Hands on what a frame holds. False when the realm has ended.
+    async fn messages(&mut self, mut bytes: Bytes) -> Result<bool, String> {
+        if !self.batched {
+            return self.message(bytes).await;
+        }
+        if bytes.is_empty() {
+            return Err("A batch is not empty.".to_owned());
+        }
+        while !bytes.is_empty() {
+            let message = batch::take(self.codec, &mut bytes)?;
+            if !self.message(message).await? {
+                return Ok(false);
             }
-            (Frame::Binary(_), CodecId::Json) => return Ok(Some(Err("This sub-protocol has text frames.".to_owned()))),
-            // The answer to a ping or a close goes out by itself.
-            (Frame::Ping(_) | Frame::Pong(_) | Frame::Close(_), _) => return Ok(None),
-        };
-        Ok(Some(self.codec.decode(bytes).map_err(|error| error.text)))
+            self.queue.relief().await;
+        }
+        Ok(true)
     }
 
-    /// Hands a message on. False when the realm has ended.
-    async fn take(&mut self, message: Message) -> bool {
+    async fn message(&mut self, bytes: Bytes) -> Result<bool, String> {
+        let message = self.codec.decode(bytes).map_err(|error| error.text)?;
         if let (Message::Call(call), Some(rate)) = (&message, &mut self.rate)
             && !rate.take()
         {
             metrics::counter!(telemetry::CALLS_REFUSED).increment(1);
             let text = format!("More than {} calls per second.", self.limits.calls_per_second);
-            let refusal = ErrorMessage {
-                request_type: code::CALL,
-                request: call.request,
-                details: ErrorDetails::default(),
-                error: Uri::unchecked(error::BUSY),
-                payload: Payload::encode(self.codec, &(text,)).unwrap_or_else(|_| Payload::empty(self.codec)),
-            };
+            let refusal = refusal(self.codec, code::CALL, call.request, error::BUSY, &text);
             self.queue
                 .push(Arc::new(Outgoing::new(Message::Error(refusal))), Class::Reply);
-            return true;
+            return Ok(true);
         }
-        self.attached.deliver(Received::Message(message)).await
+        Ok(self.attached.deliver(Received::Message(message)).await)
     }
 }
 
-fn broken(error: axum::Error) -> Silence {
-    use tokio_tungstenite::tungstenite::Error as Socket;
-    let text = error.to_string();
-    match error.into_inner().downcast::<Socket>() {
-        Ok(error) => match *error {
-            Socket::Capacity(_) => Silence::TooLarge,
-            Socket::Protocol(_) | Socket::Utf8(_) => Silence::Broken(text),
-            // The rest is about the connection: nobody is there to be told.
-            _ => Silence::Gone,
-        },
-        Err(_) => Silence::Gone,
+/// An ERROR that is made at the socket and not by the router.
+pub(super) fn refusal(
+    codec: CodecId,
+    request_type: u64,
+    request: shared::wamp::RequestId,
+    error: &'static str,
+    text: &str,
+) -> ErrorMessage {
+    ErrorMessage {
+        request_type,
+        request,
+        details: ErrorDetails::default(),
+        error: Uri::unchecked(error),
+        payload: Payload::encode(codec, &(text,)).unwrap_or_else(|_| Payload::empty(codec)),
     }
 }

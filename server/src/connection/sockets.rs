@@ -20,7 +20,8 @@ pub(crate) enum CloseWhy {
 /// Whose socket it is.
 #[derive(Clone, Debug)]
 pub(crate) struct SocketOwner {
-    pub(crate) address: IpAddr,
+    /// None: from this machine, by a path that has rights of its own; not counted by address.
+    pub(crate) address: Option<IpAddr>,
     /// The login name; None for anonymous sockets.
     pub(crate) user: Option<String>,
     pub(crate) token: Option<TokenHash>,
@@ -61,7 +62,11 @@ impl Sockets {
     /// Counts a socket in, unless its address or user has as many as they may.
     pub(crate) fn admit(self: &Arc<Self>, owner: SocketOwner) -> Result<OpenSocket, Full> {
         let mut table = self.table();
-        let of_address = table.addresses.get(&owner.address).copied().unwrap_or(0);
+        let of_address = owner
+            .address
+            .and_then(|address| table.addresses.get(&address))
+            .copied()
+            .unwrap_or(0);
         if of_address >= self.per_address {
             return Err(Full::Address);
         }
@@ -74,7 +79,9 @@ impl Sockets {
         if of_user >= self.per_user {
             return Err(Full::User);
         }
-        *table.addresses.entry(owner.address).or_default() += 1;
+        if let Some(address) = owner.address {
+            *table.addresses.entry(address).or_default() += 1;
+        }
         if let Some(user) = &owner.user {
             *table.users.entry(user.clone()).or_default() += 1;
         }
@@ -123,7 +130,9 @@ impl Table {
             return;
         };
         metrics::gauge!(telemetry::CONNECTIONS).decrement(1.0);
-        count_out(&mut self.addresses, &owner.address);
+        if let Some(address) = owner.address {
+            count_out(&mut self.addresses, &address);
+        }
         if let Some(user) = &owner.user {
             count_out(&mut self.users, user);
         }
@@ -177,7 +186,7 @@ mod tests {
     fn owner(last: u8, user: &str) -> SocketOwner {
         let token = Some(TokenHash::of(user));
         SocketOwner {
-            address: IpAddr::from([192, 0, 2, last]),
+            address: Some(IpAddr::from([192, 0, 2, last])),
             user: Some(user.to_owned()),
             token,
         }

@@ -1,19 +1,23 @@
 //! The writing half of a socket: the queue to frames.
 
-use axum::extract::ws::{CloseFrame, Message as Frame, Utf8Bytes, WebSocket};
-use futures::{SinkExt, stream::SplitSink};
-use shared::wamp::{
-    CodecId,
-    uri::{close, error},
-};
+use std::sync::Arc;
 
+use shared::wamp::{CodecId, Message, message::code, router::Outgoing as Queued, uri::error};
+
+use super::{
+    reader::refusal,
+    wire::{Gone, Outgoing},
+};
 use crate::router::{
     queue::{Next, Outbound},
-    realm::Attached,
+    realm::{Attached, Received},
 };
 
+/// Why a socket is closed that sent text which is no UTF-8; WebSocket has a close code of its own for it.
+pub(super) const INVALID_TEXT: &str = "coati.close.invalid_text";
+
 /// Writes what is queued until the farewell is out or the socket takes no more.
-pub(super) async fn run(mut sink: SplitSink<WebSocket, Frame>, codec: CodecId, queue: &Outbound, attached: &Attached) {
+pub(super) async fn run(mut sink: impl Outgoing, codec: CodecId, queue: &Outbound, attached: &Attached) {
     loop {
         let mut next = Some(queue.next().await);
         // Everything that is there goes into as few system calls as possible.
@@ -21,18 +25,13 @@ pub(super) async fn run(mut sink: SplitSink<WebSocket, Frame>, codec: CodecId, q
             if room {
                 attached.has_room();
             }
-            let (frame, last) = match action {
-                Next::Message(message) => (frame(codec, message.frame(codec)), false),
-                Next::Ping => (Some(Frame::Ping(Default::default())), false),
-                Next::Close(reason) => (Some(farewell(reason.as_str())), true),
+            let written = match action {
+                Next::Message(message) => write(&mut sink, codec, &message, attached).await,
+                Next::Ping => sink.ping().await,
+                Next::Pong(bytes) => sink.pong(bytes).await,
+                Next::Close(reason) => return sink.farewell(reason.as_str()).await,
             };
-            let Some(frame) = frame else { return };
-            if sink.feed(frame).await.is_err() {
-                return;
-            }
-            if last {
-                // The peer may be gone already; either way this socket is done.
-                let _ = sink.flush().await;
+            if written.is_err() {
                 return;
             }
             next = queue.try_next();
@@ -43,36 +42,35 @@ pub(super) async fn run(mut sink: SplitSink<WebSocket, Frame>, codec: CodecId, q
     }
 }
 
-fn frame(codec: CodecId, bytes: axum::body::Bytes) -> Option<Frame> {
-    match codec {
-        CodecId::Json => match Utf8Bytes::try_from(bytes) {
-            Ok(text) => Some(Frame::Text(text)),
-            Err(error) => {
-                tracing::error!(%error, "a JSON frame is not text");
-                None
-            }
-        },
-        CodecId::Msgpack | CodecId::Cbor => Some(Frame::Binary(bytes)),
+async fn write(
+    sink: &mut impl Outgoing,
+    codec: CodecId,
+    message: &Arc<Queued>,
+    attached: &Attached,
+) -> Result<(), Gone> {
+    let bytes = message.frame(codec);
+    if bytes.len() <= sink.largest() {
+        return sink.message(bytes).await;
     }
-}
-
-/// A close frame whose code says whether coming back is worth it, and whose text says why it came to this.
-fn farewell(reason: &str) -> Frame {
-    let code = match reason {
-        close::NORMAL | close::GOODBYE_AND_OUT | close::CLOSE_REALM => 1000,
-        error::PROTOCOL_VIOLATION => 1002,
-        error::PAYLOAD_SIZE_EXCEEDED => 1009,
-        close::SYSTEM_SHUTDOWN => 1012,
-        close::TOO_SLOW => 1013,
-        _ => 1008,
+    // The peer has said what it takes. Whoever waits for an answer gets one; an event is lost to this peer alone.
+    let text = "A message was larger than its receiver takes.";
+    let reason = error::PAYLOAD_SIZE_EXCEEDED;
+    tracing::info!(
+        bytes = bytes.len(),
+        largest = sink.largest(),
+        "a message is too large for its receiver"
+    );
+    if let Message::Invocation(invocation) = message.message() {
+        let answer = refusal(codec, code::INVOCATION, invocation.request, reason, text);
+        attached.deliver(Received::Message(Message::Error(answer))).await;
+        return Ok(());
+    }
+    let instead = if let Message::Result(result) = message.message() {
+        refusal(codec, code::CALL, result.request, reason, text)
+    } else if let Message::Error(error) = message.message() {
+        refusal(codec, error.request_type, error.request, reason, text)
+    } else {
+        return Ok(());
     };
-    // A close frame has room for 123 bytes.
-    let mut text = reason;
-    while text.len() > 123 {
-        text = &text[..text.floor_char_boundary(123)];
-    }
-    Frame::Close(Some(CloseFrame {
-        code,
-        reason: text.into(),
-    }))
+    sink.message(codec.encode(&Message::Error(instead))).await
 }

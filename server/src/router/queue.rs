@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use axum::body::Bytes;
 use shared::wamp::{
     Uri,
     router::{Class, Outgoing},
@@ -27,6 +28,8 @@ pub(crate) enum Next {
     Message(Arc<Outgoing>),
     /// Ask whether the other side is still there.
     Ping,
+    /// Say that we are there.
+    Pong(Bytes),
     /// Everything was taken: close for this reason.
     Close(Uri),
 }
@@ -62,6 +65,8 @@ struct State {
     /// An invocation was refused: the router waits to hear of room.
     owes_room: bool,
     ping: bool,
+    /// The newest question of the other side; answering that one answers all.
+    pong: Option<Bytes>,
     closing: Option<Uri>,
 }
 
@@ -148,6 +153,12 @@ impl Outbound {
         self.filled.notify_one();
     }
 
+    /// Has the writer answer a ping.
+    pub(crate) fn pong(&self, bytes: Bytes) {
+        self.state().pong = Some(bytes);
+        self.filled.notify_one();
+    }
+
     /// What to do next, and whether the router is to be told that there is room for an invocation. Cancel safe.
     pub(crate) async fn next(&self) -> (Next, bool) {
         loop {
@@ -164,6 +175,9 @@ impl Outbound {
         let mut state = self.state();
         if std::mem::take(&mut state.ping) {
             return Some((Next::Ping, false));
+        }
+        if let Some(bytes) = state.pong.take() {
+            return Some((Next::Pong(bytes), false));
         }
         let Some(entry) = state.queue.pop_front() else {
             return state.closing.clone().map(|reason| (Next::Close(reason), false));

@@ -44,6 +44,23 @@ pub struct RealmStats {
     pub slow_peers: u64,
 }
 
+/// Where a socket comes from, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Network(IpAddr),
+    /// A socket in the file system.
+    Unix,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(address) => address.fmt(formatter),
+            Self::Unix => formatter.write_str("unix"),
+        }
+    }
+}
+
 /// A handle to a realm. Cheap to clone, usable from every thread.
 #[derive(Clone)]
 pub struct RealmHandle {
@@ -76,7 +93,7 @@ pub(super) enum Control {
         principal: Principal,
         queue: PeerQueue,
         /// Of sockets only.
-        address: Option<IpAddr>,
+        address: Option<Place>,
     },
     /// The connection was dropped without an orderly [`Received::End`].
     Vanished(ConnectionId),
@@ -192,12 +209,12 @@ impl RealmHandle {
         codec: CodecId,
         principal: Principal,
         queue: Arc<Outbound>,
-        address: IpAddr,
+        address: Place,
     ) -> Attached {
         self.attach(codec, principal, PeerQueue::Socket(queue), Some(address))
     }
 
-    fn attach(&self, codec: CodecId, principal: Principal, queue: PeerQueue, address: Option<IpAddr>) -> Attached {
+    fn attach(&self, codec: CodecId, principal: Principal, queue: PeerQueue, address: Option<Place>) -> Attached {
         let connection = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
         self.tell(Control::Attach {
             connection,

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -20,7 +19,7 @@ use tokio::{
 use super::{
     peer_queue::PeerQueue,
     queue::Pushed,
-    realm::{Control, RealmStats, Received},
+    realm::{Control, Place, RealmStats, Received},
 };
 use crate::telemetry;
 
@@ -28,7 +27,7 @@ struct PeerEntry {
     queue: PeerQueue,
     authid: String,
     /// Of sockets only.
-    address: Option<IpAddr>,
+    address: Option<Place>,
     session: Option<SessionId>,
 }
 

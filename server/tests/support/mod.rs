@@ -1,6 +1,7 @@
 //! What the tests of the server share: a private server each, and an HTTP client that sends exactly what it is told.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod octets;
 pub mod raw;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};

@@ -1,0 +1,235 @@
+//! RawSocket over TCP and Unix sockets: WAMP without HTTP, for components.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, UnixListener, UnixStream, tcp, unix},
+};
+use tokio_util::sync::CancellationToken;
+
+mod frames;
+mod handshake;
+
+use frames::{RawIncoming, RawOutgoing};
+use handshake::Refusal;
+
+use super::{
+    Connection, anonymous,
+    sockets::{CloseWhy, SocketOwner},
+};
+use crate::{
+    config::{RawAddress, RawSocket},
+    error::{Error, ErrorKind, Result},
+    http::App,
+    router::realm::Place,
+};
+
+/// What the kernel may buffer for a peer that does not read, as for WebSocket.
+const SEND_BUFFER: usize = 128 * 1024;
+/// Pause after the system had no more files to give.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound address that takes RawSocket connections.
+#[derive(Debug)]
+pub(crate) struct RawListener {
+    listener: Listener,
+    /// Goes together with the listener.
+    _file: Option<SocketFile>,
+    role: String,
+}
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// Removes a socket from the file system when nobody listens any more.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody may have removed it already.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Both halves of an accepted socket.
+enum Accepted {
+    Tcp(tcp::OwnedReadHalf, tcp::OwnedWriteHalf, IpAddr),
+    Unix(unix::OwnedReadHalf, unix::OwnedWriteHalf),
+}
+
+impl RawListener {
+    /// Binds an address. A socket file that nobody listens at is replaced; a new one is open to its owner only.
+    pub(crate) async fn bind(settings: &RawSocket) -> Result<Self> {
+        let (listener, file) = match &settings.address {
+            RawAddress::Tcp(address) => {
+                let bound = TcpListener::bind(address).await;
+                let listener = bound.map_err(|error| refused(&settings.address.to_string(), error))?;
+                (Listener::Tcp(listener), None)
+            }
+            RawAddress::Unix(path) => {
+                let name = settings.address.to_string();
+                if UnixStream::connect(path).await.is_ok() {
+                    return Err(refused(&name, io::ErrorKind::AddrInUse.into()));
+                }
+                remove_stale(path).map_err(|error| refused(&name, error))?;
+                let listener = UnixListener::bind(path).map_err(|error| refused(&name, error))?;
+                let file = SocketFile(path.clone());
+                restrict(path).map_err(|error| refused(&name, error))?;
+                (Listener::Unix(listener), Some(file))
+            }
+        };
+        Ok(Self {
+            listener,
+            _file: file,
+            role: settings.role.clone(),
+        })
+    }
+
+    /// The TCP address, with the port that the system chose.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match &self.listener {
+            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Unix(_) => None,
+        }
+    }
+
+    /// Accepts until `stop`. Connections are counted in the tasks of `app`.
+    pub(crate) async fn accept(self, app: App, stop: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = stop.cancelled() => return,
+            };
+            match accepted {
+                Ok(Accepted::Tcp(reader, writer, address)) => {
+                    let greeted = serve(app.clone(), reader, writer, Place::Network(address), self.role.clone());
+                    app.tasks.spawn(greeted);
+                }
+                Ok(Accepted::Unix(reader, writer)) => {
+                    let greeted = serve(app.clone(), reader, writer, Place::Unix, self.role.clone());
+                    app.tasks.spawn(greeted);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // A peer that is gone already is noticed by who reads.
+                let _ = stream.set_nodelay(true);
+                let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
+                let (reader, writer) = stream.into_split();
+                Ok(Accepted::Tcp(reader, writer, address.ip()))
+            }
+            Self::Unix(listener) => {
+                let (reader, writer) = listener.accept().await?.0.into_split();
+                Ok(Accepted::Unix(reader, writer))
+            }
+        }
+    }
+}
+
+fn refused(address: &str, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Error::new(
+            ErrorKind::AddressTaken,
+            format!("The address {address} is taken: another program takes RawSocket connections there"),
+        ),
+        _ => Error::new(ErrorKind::Io, format!("Cannot take RawSocket connections at {address}")).because(error),
+    }
+}
+
+/// Removes the socket that a program left which did not end in order. Anything else at the path stays.
+fn remove_stale(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::symlink_metadata(path) {
+        Ok(file) if file.file_type().is_socket() => std::fs::remove_file(path),
+        Ok(_) => Err(io::Error::other("something that is no socket is there")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn restrict(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+}
+
+/// Greets a client and serves it until either side ends.
+async fn serve<R, W>(app: App, mut reader: R, mut writer: W, from: Place, role: String)
+where
+    R: AsyncRead + Send + Unpin,
+    W: AsyncWrite + Send + Unpin,
+{
+    let limits = app.config.connections;
+    let limit = limits.component_message;
+    let owner = SocketOwner {
+        address: match from {
+            Place::Network(address) => Some(address),
+            Place::Unix => None,
+        },
+        user: None,
+        token: None,
+    };
+    let mut octets = [0; 4];
+    let greeting = tokio::time::timeout(limits.handshake, reader.read_exact(&mut octets));
+    if !matches!(greeting.await, Ok(Ok(_))) {
+        tracing::debug!(address = %from, "no RawSocket handshake came");
+        return;
+    }
+    let agreed = handshake::read(octets);
+    let admitted = agreed.and_then(|agreed| match app.sockets.admit(owner) {
+        Ok(open) if app.is_serving() => Ok((agreed, open)),
+        Ok(_) | Err(_) => Err(Refusal::Full),
+    });
+    let (agreed, mut open) = match admitted {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            tracing::info!(address = %from, ?refusal, "RawSocket refused");
+            metrics::counter!(crate::telemetry::REFUSED, "reason" => "rawsocket").increment(1);
+            if let Some(answer) = refusal.answer()
+                && writer.write_all(&answer).await.is_ok()
+            {
+                let _ = writer.shutdown().await;
+            }
+            return;
+        }
+    };
+    if writer.write_all(&handshake::accept(octets[1], limit)).await.is_err() {
+        return;
+    }
+    let closed = open.closed();
+    let connection = Connection {
+        limits,
+        codec: agreed.codec,
+        batched: false,
+        principal: anonymous(&role),
+        from,
+        counted: false,
+    };
+    let ended = async {
+        let CloseWhy::LoggedOut = closed.await;
+        "You have logged out."
+    };
+    let incoming = RawIncoming::new(reader, handshake::taken(limit));
+    let outgoing = RawOutgoing::new(writer, agreed.largest);
+    connection.run(&app.realm, incoming, outgoing, ended).await;
+}

@@ -1,0 +1,386 @@
+//! WebSocket: who may open one, which sub-protocol it speaks, and its frames.
+
+use axum::{
+    body::Bytes,
+    extract::{
+        Extension, FromRequestParts, Request, State, WebSocketUpgrade,
+        ws::{CloseFrame, Message as Frame, Utf8Bytes, WebSocket},
+    },
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use shared::wamp::{
+    CodecId,
+    router::Principal,
+    uri::{close, error},
+};
+
+use super::{
+    Connection, anonymous, batch,
+    sockets::{CloseWhy, Full, SocketOwner},
+    wire::{Came, Gone, Incoming, Outgoing, Silence},
+    writer::INVALID_TEXT,
+};
+use crate::{
+    auth::{Identity, TokenHash},
+    http::{App, ClientAddress, Origin, refuse, sentence},
+    router::realm::Place,
+};
+
+/// Buffer that each idle connection holds for reading: the default of 128 KiB would be most of its memory.
+const READ_BUFFER: usize = 2 * 1024;
+/// Written bytes that are collected before they go out; everything goes out when the queue is empty.
+const WRITE_BUFFER: usize = 16 * 1024;
+
+/// What kind of program is at the other end; limits go by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Logged in by cookie.
+    Browser,
+    /// Logged in by a token in the `Authorization` header, which no web page can send, or anonymous on a bare router.
+    Component,
+}
+
+/// `GET /ws`: refuses or upgrades.
+pub(crate) async fn upgrade(
+    State(app): State<App>,
+    Extension(address): Extension<ClientAddress>,
+    request: Request,
+) -> Response {
+    let (kind, identity) = match admit(&app, request.headers()).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal,
+    };
+    if !app.is_serving() {
+        return sentence(StatusCode::SERVICE_UNAVAILABLE, "The server is starting or stopping.");
+    }
+    let Some(chosen) = negotiate(request.headers()) else {
+        return sentence(
+            StatusCode::BAD_REQUEST,
+            "Offer one of wamp.2.json, wamp.2.msgpack, wamp.2.cbor, plain or with .batched, as sub-protocol.",
+        );
+    };
+    let (mut parts, _) = request.into_parts();
+    let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &app).await {
+        Ok(upgrade) => upgrade,
+        Err(refused) => return refused.into_response(),
+    };
+    let owner = SocketOwner {
+        address: Some(address.0),
+        user: identity.as_ref().map(|identity| identity.authid.clone()),
+        token: identity.as_ref().map(|identity| identity.token),
+    };
+    let mut open = match app.sockets.admit(owner) {
+        Ok(open) => open,
+        Err(Full::Address) => return full("address", "Too many connections from your address."),
+        Err(Full::User) => return full("user", "You have too many connections open."),
+    };
+    let limits = app.config.connections;
+    let largest = match kind {
+        Kind::Browser => limits.browser_message,
+        Kind::Component => limits.component_message,
+    };
+    let closed = open.closed();
+    let tasks = app.tasks.clone();
+    upgrade
+        .protocols([chosen.name])
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_message_size(largest)
+        .max_frame_size(largest)
+        .on_upgrade(move |socket| {
+            tasks.track_future(async move {
+                let connection = Connection {
+                    limits,
+                    codec: chosen.codec,
+                    batched: chosen.batched,
+                    principal: principal(kind, identity.as_ref()),
+                    from: Place::Network(address.0),
+                    counted: kind == Kind::Browser,
+                };
+                let (sink, stream) = socket.split();
+                let incoming = WebSocketIncoming {
+                    stream,
+                    text: chosen.codec.is_text(),
+                };
+                let outgoing = WebSocketOutgoing {
+                    sink,
+                    codec: chosen.codec,
+                    batch: chosen.batched.then(Vec::new),
+                };
+                let ended = login_ends(&app, identity.as_ref(), closed);
+                connection.run(&app.realm, incoming, outgoing, ended).await;
+                drop(open);
+            })
+        })
+}
+
+fn full(reason: &'static str, text: &str) -> Response {
+    metrics::counter!(crate::telemetry::REFUSED, "reason" => reason).increment(1);
+    tracing::info!(reason, "socket refused");
+    sentence(StatusCode::TOO_MANY_REQUESTS, text)
+}
+
+/// Who may open a socket. A browser shows its origin and its cookie; a component its token and no origin.
+async fn admit(app: &App, headers: &HeaderMap) -> Result<(Kind, Option<Identity>), Response> {
+    let origin = app.policy.origin(headers);
+    if origin == Origin::Foreign {
+        return Err(refuse("origin", "This socket is not for pages of other servers."));
+    }
+    let Some(authenticator) = &app.authenticator else {
+        return Ok((Kind::Component, None));
+    };
+    let bearer = headers.get(header::AUTHORIZATION).and_then(bearer_token);
+    let (kind, token) = match (bearer, origin) {
+        (Some(token), _) => (Kind::Component, Some(token)),
+        (None, Origin::Own) => (Kind::Browser, app.token(headers)),
+        (None, Origin::Absent | Origin::Foreign) => {
+            return Err(refuse("origin", "A socket without an origin needs a token."));
+        }
+    };
+    let unknown = || sentence(StatusCode::UNAUTHORIZED, "Please log in.");
+    let identified = authenticator.identify(token.ok_or_else(unknown)?).await;
+    match identified {
+        Ok(Some(identity)) => Ok((kind, Some(identity))),
+        Ok(None) => Err(unknown()),
+        Err(error) => {
+            tracing::error!(%error, "a socket's login could not be checked");
+            Err(sentence(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Logins cannot be checked at the moment.",
+            ))
+        }
+    }
+}
+
+fn bearer_token(value: &HeaderValue) -> Option<TokenHash> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| TokenHash::of(token.trim()))
+}
+
+/// A sub-protocol that was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Chosen {
+    name: &'static str,
+    codec: CodecId,
+    batched: bool,
+}
+
+/// The sub-protocols that are spoken.
+const KNOWN: [Chosen; 6] = {
+    const fn chosen(name: &'static str, codec: CodecId, batched: bool) -> Chosen {
+        Chosen { name, codec, batched }
+    }
+    [
+        chosen("wamp.2.json", CodecId::Json, false),
+        chosen("wamp.2.msgpack", CodecId::Msgpack, false),
+        chosen("wamp.2.cbor", CodecId::Cbor, false),
+        chosen("wamp.2.json.batched", CodecId::Json, true),
+        chosen("wamp.2.msgpack.batched", CodecId::Msgpack, true),
+        chosen("wamp.2.cbor.batched", CodecId::Cbor, true),
+    ]
+};
+
+/// The client's first offer that the server knows.
+fn negotiate(headers: &HeaderMap) -> Option<Chosen> {
+    let offers = headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut offers = offers.flat_map(|list| list.split(',')).map(str::trim);
+    offers.find_map(|offer| KNOWN.into_iter().find(|known| known.name == offer))
+}
+
+fn principal(kind: Kind, identity: Option<&Identity>) -> Principal {
+    match identity {
+        Some(identity) => Principal {
+            authid: identity.authid.clone(),
+            authrole: identity.role.clone(),
+            authmethod: match kind {
+                Kind::Browser => "cookie".to_owned(),
+                Kind::Component => "bearer".to_owned(),
+            },
+            authprovider: "accounts".to_owned(),
+            internal: false,
+        },
+        None => anonymous("anonymous"),
+    }
+}
+
+/// Completes when the login behind the socket has ended or changed its role: an open socket outlives no login.
+async fn login_ends(app: &App, identity: Option<&Identity>, closed: impl Future<Output = CloseWhy>) -> &'static str {
+    tokio::select! {
+        CloseWhy::LoggedOut = closed => "You have logged out.",
+        () = login_lapses(app, identity) => "Your login has ended.",
+    }
+}
+
+async fn login_lapses(app: &App, identity: Option<&Identity>) {
+    let (Some(authenticator), Some(identity)) = (&app.authenticator, identity) else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(app.config.logins.recheck).await;
+        match authenticator.identify(identity.token).await {
+            Ok(Some(now)) if now == *identity => {}
+            Ok(Some(_) | None) => return,
+            // A database that is away for a moment ends nobody's session; the next look decides.
+            Err(error) => tracing::warn!(%error, "a socket's login could not be checked again"),
+        }
+    }
+}
+
+struct WebSocketIncoming {
+    stream: SplitStream<WebSocket>,
+    text: bool,
+}
+
+impl Incoming for WebSocketIncoming {
+    async fn next(&mut self) -> Result<Came, Silence> {
+        match self.stream.next().await {
+            Some(Ok(Frame::Text(text))) if self.text => Ok(Came::Message(text.into())),
+            Some(Ok(Frame::Binary(bytes))) if !self.text => Ok(Came::Message(bytes)),
+            Some(Ok(Frame::Text(_))) => Ok(Came::Unfit("This sub-protocol has binary frames.")),
+            Some(Ok(Frame::Binary(_))) => Ok(Came::Unfit("This sub-protocol has text frames.")),
+            // The answer to a ping or a close goes out by itself.
+            Some(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Close(_))) => Ok(Came::Nothing),
+            Some(Err(error)) => Err(broken(error)),
+            None => Err(Silence::Gone),
+        }
+    }
+
+    async fn drain(&mut self) {
+        while let Some(Ok(_)) = self.stream.next().await {}
+    }
+}
+
+fn broken(error: axum::Error) -> Silence {
+    use tokio_tungstenite::tungstenite::Error as Socket;
+    let text = error.to_string();
+    match error.into_inner().downcast::<Socket>() {
+        Ok(error) => match *error {
+            Socket::Capacity(_) => Silence::TooLarge,
+            Socket::Utf8(_) => Silence::NotText,
+            Socket::Protocol(_) => Silence::Broken(text),
+            // The rest is about the connection: nobody is there to be told.
+            _ => Silence::Gone,
+        },
+        Err(_) => Silence::Gone,
+    }
+}
+
+struct WebSocketOutgoing {
+    sink: SplitSink<WebSocket, Frame>,
+    codec: CodecId,
+    /// Messages that go into one frame; none where the sub-protocol is not batched.
+    batch: Option<Vec<u8>>,
+}
+
+impl WebSocketOutgoing {
+    async fn feed(&mut self, frame: Frame) -> Result<(), Gone> {
+        self.sink.feed(frame).await.map_err(|_| Gone)
+    }
+
+    async fn payload(&mut self, bytes: Bytes) -> Result<(), Gone> {
+        if self.codec.is_text() {
+            let text = Utf8Bytes::try_from(bytes).map_err(|error| {
+                tracing::error!(%error, "a JSON frame is not text");
+                Gone
+            })?;
+            return self.feed(Frame::Text(text)).await;
+        }
+        self.feed(Frame::Binary(bytes)).await
+    }
+
+    async fn end_batch(&mut self) -> Result<(), Gone> {
+        match self.batch.as_mut().map(std::mem::take) {
+            Some(batch) if !batch.is_empty() => self.payload(batch.into()).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl Outgoing for WebSocketOutgoing {
+    /// A WebSocket peer does not say what it takes.
+    fn largest(&self) -> usize {
+        usize::MAX
+    }
+
+    async fn message(&mut self, bytes: Bytes) -> Result<(), Gone> {
+        let Some(batch) = &mut self.batch else {
+            return self.payload(bytes).await;
+        };
+        batch::add(self.codec, batch, &bytes);
+        if batch.len() < WRITE_BUFFER {
+            return Ok(());
+        }
+        self.end_batch().await
+    }
+
+    async fn ping(&mut self) -> Result<(), Gone> {
+        self.feed(Frame::Ping(Bytes::new())).await
+    }
+
+    async fn pong(&mut self, bytes: Bytes) -> Result<(), Gone> {
+        self.feed(Frame::Pong(bytes)).await
+    }
+
+    async fn flush(&mut self) -> Result<(), Gone> {
+        self.end_batch().await?;
+        self.sink.flush().await.map_err(|_| Gone)
+    }
+
+    async fn farewell(&mut self, reason: &str) {
+        // The peer may be gone already; either way this socket is done.
+        if self.end_batch().await.is_ok() && self.feed(close_frame(reason)).await.is_ok() {
+            let _ = self.sink.flush().await;
+        }
+    }
+}
+
+/// A close frame whose code says whether coming back is worth it, and whose text says why it came to this.
+fn close_frame(reason: &str) -> Frame {
+    let code = match reason {
+        close::NORMAL | close::GOODBYE_AND_OUT | close::CLOSE_REALM => 1000,
+        error::PROTOCOL_VIOLATION => 1002,
+        INVALID_TEXT => 1007,
+        error::PAYLOAD_SIZE_EXCEEDED => 1009,
+        close::SYSTEM_SHUTDOWN => 1012,
+        close::TOO_SLOW => 1013,
+        _ => 1008,
+    };
+    // A close frame has room for 123 bytes.
+    let text = &reason[..reason.floor_char_boundary(reason.len().min(123))];
+    Frame::Close(Some(CloseFrame {
+        code,
+        reason: text.into(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_known_offer_is_taken() {
+        let of = |lines: &[&'static str]| {
+            let values = lines
+                .iter()
+                .map(|line| (header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(line)));
+            negotiate(&values.collect::<HeaderMap>()).map(|chosen| chosen.name)
+        };
+        assert_eq!(of(&["wamp.2.cbor, wamp.2.json"]), Some("wamp.2.cbor"));
+        assert_eq!(of(&["wamp.2.json,wamp.2.cbor"]), Some("wamp.2.json"));
+        assert_eq!(of(&["nonsense", "wamp.2.msgpack"]), Some("wamp.2.msgpack"));
+        let batched = Some("wamp.2.cbor.batched");
+        assert_eq!(of(&["wamp.2.cbor.batched, wamp.2.cbor"]), batched);
+        assert_eq!(of(&["wamp.2.ubjson.batched, wamp.1"]), None);
+        assert_eq!(of(&[]), None);
+    }
+}
