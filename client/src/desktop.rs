@@ -31,23 +31,25 @@ pub fn Desktop(
         session.trouble.clone(),
     );
     let chosen = RwSignal::new(None::<String>);
-    let active = {
-        let contexts = contexts.clone();
-        Memo::new(move |_| {
-            contexts.with(|all| {
-                let chosen = chosen.get().filter(|name| all.iter().any(|open| open.name == *name));
-                chosen.or_else(|| all.first().map(|open| open.name.clone()))
-            })
+    let held = StoredValue::new_local(session);
+    let ordered = Memo::new(move |_| {
+        let mut all = contexts.get();
+        held.with_value(|session| all.sort_by_key(|open| session.place(&open.name)));
+        all
+    });
+    let active = Memo::new(move |_| {
+        ordered.with(|all| {
+            let chosen = chosen.get().filter(|name| all.iter().any(|open| open.name == *name));
+            chosen.or_else(|| all.first().map(|open| open.name.clone()))
         })
-    };
+    });
     let tabs = {
-        let contexts = contexts.clone();
         let tab = |open: &OpenContext| Tab {
             id: open.name.clone(),
             title: open.title.clone(),
             name: format!("tab-{}", open.view),
         };
-        Signal::derive(move || contexts.with(|all| all.iter().map(tab).collect::<Vec<_>>()))
+        Signal::derive(move || ordered.with(|all| all.iter().map(tab).collect::<Vec<_>>()))
     };
     let base = {
         let started = started.clone();
@@ -58,16 +60,15 @@ pub fn Desktop(
         move || started.with(|started| started.as_ref().map(|started| started.login.clone()))
     };
     {
-        let (trouble, contexts) = (trouble.clone(), contexts.clone());
+        let trouble = trouble.clone();
         Effect::new(move |_| {
             // Without any page the trouble stands in its place.
-            if let Some(error) = trouble.get().filter(|_| contexts.with_untracked(|all| !all.is_empty())) {
+            if let Some(error) = trouble.get().filter(|_| ordered.with_untracked(|all| !all.is_empty())) {
                 desk.toasts.warn(format!("A page could not be opened: {error}"));
             }
         });
     }
     let known = Memo::new(move |_| started.with(Option::is_some));
-    let held = StoredValue::new_local(session);
     let panel = move || match active.get() {
         Some(name) => {
             let view = held.with_value(|session| session.view(&name));

@@ -160,6 +160,16 @@ impl Session {
         self.member.view(name)
     }
 
+    /// Where a context stands among those that the user wants, whichever of them opened first.
+    #[must_use]
+    pub fn place(&self, name: &str) -> usize {
+        let wanted = self.wanted.borrow();
+        wanted
+            .iter()
+            .position(|(known, _)| known == name)
+            .unwrap_or(wanted.len())
+    }
+
     /// Opens one more context.
     pub fn open(&self, intent: Intent) {
         let source = intent.content.source.clone();

@@ -5,15 +5,14 @@ use std::{rc::Rc, time::Duration};
 
 use coati_client::{
     browse::{Browse, BrowseModel, BrowseProps, BrowseSetup},
-    form::Allowed,
     grid::{Hold, Later, RowSource},
     parts::{Dialogs, Toasts},
 };
 use leptos::prelude::*;
 use shared::{
     data::{
-        ChangeSet, EditOutcome, Field, Frame, LookupItem, Query, Range, Resume, Row, RowKey, Snapshot, WindowId,
-        WindowTicket,
+        ChangeSet, EditOutcome, Field, Frame, LookupItem, Query, Range, Resume, Rights, Row, RowKey, Snapshot,
+        WindowId, WindowTicket,
     },
     error::{Error, ErrorKind, Result},
     platform::default_platform,
@@ -115,7 +114,7 @@ fn screen() -> HtmlElement {
         source: Rc::new(Million),
         platform: default_platform(),
         sorters: Vec::new(),
-        allowed: Allowed::ALL,
+        allowed: Rights::ALL,
     });
     let (dialogs, toasts) = (Dialogs::default(), Toasts::default());
     leptos::mount::mount_to(place.clone(), move || Browse(BrowseProps { model, dialogs, toasts })).forget();
