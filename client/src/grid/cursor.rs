@@ -140,10 +140,12 @@ impl RowSource for CursorSource {
         let (edits, turn) = (self.edits.clone(), self.turn.clone());
         Box::pin(async move {
             let _turn = turn.lock().await;
-            // An edit that nobody got an answer for goes first: a number must not be used for two.
+            // An edit that nobody knows the fate of goes first: a number must not be used for two. If it fails again, it
+            // was not done, and its number is free.
             let pending = edits.borrow().pending.clone();
             if let Some((earlier, number)) = pending {
-                send(&*user, &platform, &edits, earlier, number).await?;
+                let _ = send(&*user, &platform, &edits, earlier, number).await;
+                edits.borrow_mut().pending = None;
             }
             let number = edits.borrow().last + 1;
             edits.borrow_mut().pending = Some((changes.clone(), number));
@@ -189,8 +191,9 @@ async fn send(
             ErrorKind::Disconnected | ErrorKind::Timeout | ErrorKind::Canceled | ErrorKind::Busy => {}
             // After a restart of the server the cursor is there a moment later.
             ErrorKind::NoSuchProcedure if tries < TRIES => tries += 1,
-            ErrorKind::NoSuchProcedure
-            | ErrorKind::NotAuthorized
+            // What happened is not known: the next edit finds out first.
+            ErrorKind::NoSuchProcedure | ErrorKind::Internal => return Err(error),
+            ErrorKind::NotAuthorized
             | ErrorKind::InvalidArgument
             | ErrorKind::WrongContract
             | ErrorKind::Conflict
@@ -198,7 +201,6 @@ async fn send(
             | ErrorKind::Refused
             | ErrorKind::ClientOutdated
             | ErrorKind::Protocol
-            | ErrorKind::Internal
             | ErrorKind::Application => {
                 // An edit that was refused with an error was not counted: its number is free.
                 edits.borrow_mut().pending = None;
