@@ -20,6 +20,7 @@ use super::{
     db::{Db, Watcher},
     hub::{HubInner, key_from_text},
     options::Fault,
+    quarantine::end_broken_windows,
     reader::{Judged, Reader},
     registry::{Count, Slot},
     source::{DataSource, Mapping},
@@ -30,6 +31,8 @@ use super::{
 
 /// More changed keys than this, and windows are read as a whole instead.
 const MAX_KEYS: usize = 2_000;
+/// Steps that fail in a row before the windows are asked which of them is to blame.
+const BLAME_AFTER: u32 = 3;
 /// A pause after each step, in which further commits gather.
 const GATHER: Duration = Duration::from_millis(4);
 /// A count may take at most this share of the time: one part counting, this many parts not.
@@ -69,6 +72,11 @@ pub(crate) async fn run(hub: Arc<HubInner>) {
                 failures += 1;
                 let pause = Duration::from_millis(50 << failures.min(6));
                 tracing::warn!(%error, failures, "the feed could not make a step; trying again");
+                if failures >= BLAME_AFTER
+                    && let Err(error) = end_broken_windows(&hub).await
+                {
+                    tracing::warn!(%error, "the database does not answer");
+                }
                 watcher = None;
                 tokio::time::sleep(pause).await;
             }

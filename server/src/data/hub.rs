@@ -271,13 +271,7 @@ impl DataHub {
         if entry.holders > 0 {
             return;
         }
-        let Some(Entry { slot, .. }) = registry.windows.remove(window) else {
-            return;
-        };
-        registry.by_key.remove(&slot.key);
-        if !registry.windows.values().any(|entry| entry.slot.group == slot.group) {
-            registry.counts.remove(&slot.group);
-        }
+        registry.remove(window);
     }
 
     async fn with_window<T>(&self, id: &WindowId, answer: impl FnOnce(&Window) -> T) -> Result<T> {

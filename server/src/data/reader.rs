@@ -20,15 +20,32 @@ use super::{
 };
 
 /// Keys per statement: far below the databases' limits on bound values.
-const KEYS_PER_STATEMENT: usize = 500;
+pub(super) const KEYS_PER_STATEMENT: usize = 500;
 /// Scopes judged per statement.
 const SCOPES_PER_STATEMENT: usize = 16;
+/// Values bound for the scopes of one statement; SQLite takes 32,766 in all.
+const VALUES_PER_STATEMENT: usize = 16_000;
 
 /// Rows read again, and per scope the keys that it shows.
 #[derive(Debug, Default)]
 pub(crate) struct Judged {
     pub(crate) rows: BTreeMap<RowKey, Row>,
     pub(crate) shown: Vec<BTreeSet<RowKey>>,
+}
+
+/// Runs of scopes that fit into one statement; one empty run if there are none, because the rows are wanted all the same.
+fn parts(scopes: &[&Scope]) -> Vec<std::ops::Range<usize>> {
+    let mut parts = Vec::new();
+    let (mut start, mut values) = (0, 0);
+    for (index, scope) in scopes.iter().enumerate() {
+        if index > start && (index - start == SCOPES_PER_STATEMENT || values + scope.values() > VALUES_PER_STATEMENT) {
+            parts.push(start..index);
+            (start, values) = (index, 0);
+        }
+        values += scope.values();
+    }
+    parts.push(start..scopes.len());
+    parts
 }
 
 /// Reads one source in one transaction.
@@ -97,17 +114,13 @@ impl<'a> Reader<'a> {
             rows: BTreeMap::new(),
             shown: vec![BTreeSet::new(); scopes.len()],
         };
-        let parts: Vec<&[&Scope]> = if scopes.is_empty() {
-            vec![&[]]
-        } else {
-            scopes.chunks(SCOPES_PER_STATEMENT).collect()
-        };
         for keys in keys.chunks(KEYS_PER_STATEMENT) {
-            for (part, scopes) in parts.iter().enumerate() {
+            for part in parts(scopes) {
+                let base = part.start;
+                let scopes = &scopes[part];
                 let statement = self.renderer().rows(keys, scopes)?;
                 for cells in self.transaction.fetch(&statement).await? {
                     let (row, verdicts) = self.row_of(cells)?;
-                    let base = part * SCOPES_PER_STATEMENT;
                     for (shown, verdict) in judged.shown.iter_mut().skip(base).zip(verdicts) {
                         if verdict == Cell::Integer(1) {
                             shown.insert(row.key.clone());

@@ -64,3 +64,16 @@ pub(crate) struct Registry {
     pub(crate) counts: BTreeMap<String, Count>,
     pub(crate) position: Option<Position>,
 }
+
+impl Registry {
+    /// Forgets a window, and its group's count if it was the group's last one.
+    pub(crate) fn remove(&mut self, window: &WindowId) {
+        let Some(Entry { slot, .. }) = self.windows.remove(window) else {
+            return;
+        };
+        self.by_key.remove(&slot.key);
+        if !self.windows.values().any(|entry| entry.slot.group == slot.group) {
+            self.counts.remove(&slot.group);
+        }
+    }
+}

@@ -27,6 +27,15 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
+    /// How many values a statement binds for it.
+    pub(crate) fn values(&self) -> usize {
+        let mut values = 0;
+        for filter in [&self.filter, &self.rule] {
+            filter.each_condition(&mut |condition| values += condition.values.len());
+        }
+        values
+    }
+
     pub(crate) fn fields(&self) -> BTreeSet<&str> {
         let mut fields = BTreeSet::new();
         for filter in [&self.filter, &self.rule] {

@@ -104,6 +104,10 @@ impl DataSource for Assessments {
         match viewer.role.strip_prefix("site-") {
             Some(site) => Rule::Only(Filter::equals("site_id", site.parse::<i64>().unwrap_or_default())),
             None if viewer.role == "stranger" => Rule::Deny,
+            // A rule that fits into the statement of an opening window, but not beside several changed keys.
+            None if viewer.role == "listed" => {
+                Rule::Only(Filter::is_in("id", (1..=32_755).map(Cell::Integer).collect()))
+            }
             None => Rule::All,
         }
     }

@@ -13,6 +13,8 @@ pub const MAX_DEPTH: usize = 8;
 pub const MAX_SORTERS: usize = 8;
 /// Most values in one condition.
 pub const MAX_VALUES: usize = 500;
+/// Most values in all conditions of a filter together: what a statement that judges many filters has room for.
+pub const MAX_ALL_VALUES: usize = 1_000;
 /// Longest text in a condition, in characters.
 pub const MAX_TEXT: usize = 1_000;
 
@@ -156,7 +158,13 @@ impl Filter {
     /// `InvalidArgument` with a sentence that says what is wrong; a hidden field is as unknown as one that is not there.
     pub fn validate(&self, fields: &[Field]) -> Result<()> {
         let mut conditions = 0;
-        self.validate_at(fields, 1, &mut conditions)
+        self.validate_at(fields, 1, &mut conditions)?;
+        let mut values = 0;
+        self.each_condition(&mut |condition| values += condition.values.len());
+        if values > MAX_ALL_VALUES {
+            return Err(invalid(format!("A filter has at most {MAX_ALL_VALUES} values.")));
+        }
+        Ok(())
     }
 
     fn validate_at(&self, fields: &[Field], depth: usize, conditions: &mut usize) -> Result<()> {
@@ -164,7 +172,11 @@ impl Filter {
             return Err(invalid(format!("A filter is nested at most {MAX_DEPTH} deep.")));
         }
         match self {
-            Self::All => Ok(()),
+            Self::All => {
+                // Counted as the others, except alone: a filter of a thousand of them is a deep statement.
+                *conditions += usize::from(depth > 1);
+                check_conditions(*conditions)
+            }
             Self::And(parts) | Self::Or(parts) => {
                 // Empty branches count too, or a filter of a million of them would pass.
                 *conditions += usize::from(parts.is_empty());
