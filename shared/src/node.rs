@@ -26,7 +26,7 @@ pub(crate) mod task;
 mod verbs;
 
 pub use call::{Answer, Arguments, CallInfo, Caller, Reply};
-pub use context::{CallWrapper, EventGuard, NodeContext};
+pub use context::{Audience, CallWrapper, EventGuard, NodeContext};
 pub use once::AnswerTable;
 pub use remote::{DynamicRemote, RemoteNode};
 pub use verbs::{NodeExt, downcast};

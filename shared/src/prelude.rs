@@ -5,7 +5,7 @@ pub use coati_macros::{contract, handlers, node};
 pub use crate::{
     contract::{Contract, contracts_fingerprint},
     error::{Error, ErrorKind, Result},
-    node::{Caller, Node, NodeContext, NodeCore, NodeEvent, NodeExt, Phase},
+    node::{Audience, Caller, Node, NodeContext, NodeCore, NodeEvent, NodeExt, Phase},
     path::{Path, PathError},
     signal::{Connection, Delivery, Signal, SignalRef},
     state::{Computed, Value, Watch},

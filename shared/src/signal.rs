@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    node::{Node, NodeEvent, call::decode_first, member::Member, task::spawn},
+    node::{Audience, Node, NodeEvent, call::decode_first, member::Member, task::spawn},
     wamp::{codec::CodecId, payload::Payload},
 };
 
@@ -334,15 +334,14 @@ impl<T: SignalPayload> Signal<T> {
             .and_then(|port| Some((port.member.upgrade()?, port.node.upgrade()?, port.topic.clone())));
         match port {
             Some((member, node, topic)) => {
-                if let Err(error) = node
-                    .node_core()
-                    .context()
-                    .map_or(Ok(()), |context| context.may_publish(&topic))
-                {
+                let context = node.node_core().context();
+                if let Err(error) = context.as_ref().map_or(Ok(()), |context| context.may_publish(&topic)) {
                     return Delivery::refused(error);
                 }
                 let delivery = member.fire(&topic, &parcel);
-                member.publish(&topic, |codec| parcel.payload(codec));
+                if context.is_none_or(|context| context.audience() == Audience::Realm) {
+                    member.publish(&topic, |codec| parcel.payload(codec));
+                }
                 delivery
             }
             None => {

@@ -10,6 +10,7 @@ pub use coati_macros::test;
 pub use placement::Placement;
 pub use realm::Realm;
 pub use simulation::{Simulation, simulate};
+pub use tap::Tap;
 pub use weather::{Cut, Weather};
 
 #[doc(hidden)]

@@ -88,9 +88,13 @@ impl Visitor {
 }
 
 async fn pair(at: &Placement) -> Result<(Rc<DeskNode>, Rc<Visitor>)> {
+    pair_in(&at.near, &at.far).await
+}
+
+async fn pair_in(near: &NodeContext, far: &NodeContext) -> Result<(Rc<DeskNode>, Rc<Visitor>)> {
     let (desk, visitor) = (DeskNode::new(Rc::default()), Visitor::new());
-    desk.node_bind("test.desk", &at.far).await?;
-    visitor.node_bind("test.visitor", &at.near).await?;
+    desk.node_bind("test.desk", far).await?;
+    visitor.node_bind("test.visitor", near).await?;
     Ok((desk, visitor))
 }
 
@@ -162,13 +166,7 @@ async fn a_call_that_is_given_up_ends_at_the_callee(at: Placement) -> Result<()>
 async fn a_joined_tree_calls_itself_without_the_router_and_hears_a_signal_once() -> Result<()> {
     let realm = Realm::new();
     let context = realm.context("node").await?;
-    let at = Placement {
-        near: context.clone(),
-        far: context,
-        is_together: true,
-        realm: realm.clone(),
-    };
-    let (desk, visitor) = pair(&at).await?;
+    let (desk, visitor) = pair_in(&context, &context).await?;
     assert_eq!(visitor.remote::<dyn Desk>("test.desk")?.add(1, 2).await?, 3);
     desk.rang.notify(1).await?;
     testing::settle().await;
@@ -375,16 +373,17 @@ async fn other_languages_may_pass_arguments_by_keyword_and_leave_out_what_may_be
 
 #[testing::test]
 async fn whether_a_node_keeps_a_contract_is_asked_once_and_again_when_in_doubt() -> Result<()> {
-    let at = Placement::apart().await?;
-    let (desk, visitor) = pair(&at).await?;
+    let realm = Realm::new();
+    let (near, far) = (realm.context("node").await?, realm.context("node").await?);
+    let (desk, visitor) = pair_in(&near, &far).await?;
     let add = async || visitor.remote::<dyn Desk>("test.desk")?.add(1, 2).await;
     add().await?;
-    assert_eq!(at.realm.passed("CALL"), 2, "the question and the call");
+    assert_eq!(realm.passed("CALL"), 2, "the question and the call");
     add().await?;
-    assert_eq!(at.realm.passed("CALL"), 3, "the answer is known, also to a new remote");
+    assert_eq!(realm.passed("CALL"), 3, "the answer is known, also to a new remote");
     desk.node_unbind().await?;
     assert_eq!(add().await.unwrap_err().kind, ErrorKind::NoSuchProcedure);
-    Visitor::new().node_bind("test.desk", &at.far).await?;
+    Visitor::new().node_bind("test.desk", &far).await?;
     assert_eq!(
         add().await.unwrap_err().kind,
         ErrorKind::WrongContract,

@@ -35,6 +35,20 @@ pub type EventGuard = Rc<dyn Fn(&str) -> Result<()>>;
 #[derive(Clone)]
 pub struct NodeContext(Rc<Level>);
 
+/// Who may hear the signals of nodes.
+///
+/// A publisher does not learn from a WAMP broker whether anybody listens, so a tree that has joined a realm publishes
+/// each notification: one message to the router, none further if nobody subscribed. Where it is known that only the
+/// tree itself listens, saying so saves that message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody whom the router lets subscribe.
+    #[default]
+    Realm,
+    /// Nodes of the same tree only.
+    Tree,
+}
+
 struct Level {
     parent: Option<NodeContext>,
     member: Rc<Member>,
@@ -50,6 +64,7 @@ struct Own {
     publication_guards: Vec<EventGuard>,
     event_guards: Vec<EventGuard>,
     timeout: Option<Option<Duration>>,
+    audience: Option<Audience>,
 }
 
 impl NodeContext {
@@ -202,6 +217,19 @@ impl NodeContext {
     /// How long calls made from this level down wait for an answer; `None` = for ever.
     pub fn set_call_timeout(&self, timeout: Option<Duration>) {
         self.0.own.borrow_mut().timeout = Some(timeout);
+    }
+
+    /// Says who may hear the signals of nodes from this level down.
+    pub fn set_audience(&self, audience: Audience) {
+        self.0.own.borrow_mut().audience = Some(audience);
+    }
+
+    /// Who may hear signals here.
+    #[must_use]
+    pub fn audience(&self) -> Audience {
+        self.chain()
+            .find_map(|level| level.0.own.borrow().audience)
+            .unwrap_or_default()
     }
 
     /// How long calls wait for an answer here.

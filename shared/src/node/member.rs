@@ -13,6 +13,8 @@ use futures::{
     lock::Mutex,
 };
 
+use tracing::Instrument;
+
 use super::{
     Node,
     call::{Answer, Arguments, CallInfo, Called, Caller},
@@ -383,7 +385,10 @@ impl Member {
         for wrapper in context.call_wrappers() {
             future = wrapper(info.clone(), future);
         }
-        inside(node, &procedure, Called::new(caller, future).boxed_local())
+        // Whatever is logged on behalf of the call, down to its statements, carries its trace.
+        let span = tracing::info_span!("call", procedure = %procedure, trace = caller.trace.as_deref());
+        let future = Called::new(caller, future).instrument(span);
+        inside(node, &procedure, future.boxed_local())
     }
 
     /// A call from another session.

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
 
-use super::tap::{Scissors, Tap, tapped};
+use super::tap::{Scissors, Tap, wired};
 use crate::{
     error::Result,
     node::{
@@ -83,7 +83,7 @@ impl Realm {
     /// # Errors
     /// If the router aborts.
     pub async fn peer_with(&self, authid: &str, role: &str, codec: CodecId) -> Result<Peer> {
-        let (link, scissors) = self.tapped(authid, role, codec);
+        let (link, scissors) = self.wired(authid, role, codec, true);
         let peer = self.join(link).await?;
         self.links.borrow_mut().insert(peer.session().session, scissors);
         Ok(peer)
@@ -92,7 +92,7 @@ impl Realm {
     /// A link on which nobody has joined yet: to put it out into the [`super::Weather`], or to speak WAMP by hand.
     #[must_use]
     pub fn link(&self, authid: &str, role: &str, codec: CodecId) -> Link {
-        self.tapped(authid, role, codec).0
+        self.wired(authid, role, codec, false).0
     }
 
     /// Joins over a link of this realm's.
@@ -114,7 +114,7 @@ impl Realm {
         });
     }
 
-    fn tapped(&self, authid: &str, role: &str, codec: CodecId) -> (Link, Scissors) {
+    fn wired(&self, authid: &str, role: &str, codec: CodecId, is_bytes: bool) -> (Link, Scissors) {
         let codec = match codec {
             CodecId::Json if fault::is(Fault::CodecSwapped) => CodecId::Msgpack,
             CodecId::Msgpack | CodecId::Cbor if fault::is(Fault::CodecSwapped) => CodecId::Json,
@@ -127,7 +127,7 @@ impl Realm {
             authprovider: "test".to_owned(),
             internal: role == "node",
         };
-        tapped(self.local.connect(principal, codec, CAPACITY), &self.tap)
+        wired(self.local.connect(principal, codec, CAPACITY), &self.tap, is_bytes)
     }
 
     /// A root context for a tree of its own, joined in a role.
@@ -142,6 +142,11 @@ impl Realm {
     pub fn cut(&self, peer: &Peer) {
         let link = self.links.borrow_mut().remove(&peer.session().session);
         link.iter().for_each(Scissors::cut);
+    }
+
+    /// What counts on the links of the realm.
+    pub(super) fn tap(&self) -> Tap {
+        self.tap.clone()
     }
 
     /// How many messages of a kind passed, either way, in any codec: `realm.passed("CALL")`.

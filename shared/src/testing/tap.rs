@@ -18,17 +18,38 @@ use crate::wamp::{
     transport::{Link, LinkError, MessageSink, MessageSource, SendError},
 };
 
-/// Counts of messages by codec and kind.
-#[derive(Clone, Default)]
-pub(super) struct Tap(Rc<RefCell<BTreeMap<(CodecId, &'static str), u64>>>);
+/// Counts what passes on links, by codec and kind. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Tap {
+    counts: Rc<RefCell<BTreeMap<(CodecId, &'static str), u64>>>,
+}
 
 impl Tap {
-    pub(super) fn counts(&self) -> BTreeMap<(CodecId, &'static str), u64> {
-        self.0.borrow().clone()
+    /// Puts the tap on a link.
+    #[must_use]
+    pub fn over(&self, link: Link) -> Link {
+        tapped(link, self).0
+    }
+
+    /// How many messages of each kind passed, either way, by the codec of the link.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<(CodecId, &'static str), u64> {
+        self.counts.borrow().clone()
+    }
+
+    /// The message as it arrives after having been bytes. Links in memory carry messages; tests want the bytes, too.
+    ///
+    /// # Panics
+    /// If the codec cannot read what it wrote.
+    pub(super) fn on_the_wire(codec: CodecId, message: &Message) -> Message {
+        let frame = codec.encode(message);
+        codec
+            .decode(frame)
+            .unwrap_or_else(|error| panic!("{codec:?} cannot read its own {}: {error:?}", message.name()))
     }
 
     fn count(&self, codec: CodecId, kind: &'static str) {
-        *self.0.borrow_mut().entry((codec, kind)).or_default() += 1;
+        *self.counts.borrow_mut().entry((codec, kind)).or_default() += 1;
     }
 }
 
@@ -47,6 +68,11 @@ impl Scissors {
 
 /// Puts a tap on a link.
 pub(super) fn tapped(link: Link, tap: &Tap) -> (Link, Scissors) {
+    wired(link, tap, false)
+}
+
+/// Puts a tap on a link; all that passes becomes bytes and messages again on the way if `is_bytes`.
+pub(super) fn wired(link: Link, tap: &Tap, is_bytes: bool) -> (Link, Scissors) {
     let (cut, is_cut) = oneshot::channel();
     let outgoing: Rc<dyn MessageSink> = Rc::from(link.outgoing);
     let incoming = Source {
@@ -62,11 +88,13 @@ pub(super) fn tapped(link: Link, tap: &Tap) -> (Link, Scissors) {
         }
         .boxed_local()
         .shared(),
+        is_bytes,
     };
     let outgoing = Sink {
         outgoing,
         codec: link.codec,
         tap: tap.clone(),
+        is_bytes,
     };
     let tapped = Link {
         codec: link.codec,
@@ -85,11 +113,17 @@ struct Sink {
     outgoing: Rc<dyn MessageSink>,
     codec: CodecId,
     tap: Tap,
+    is_bytes: bool,
 }
 
 impl MessageSink for Sink {
     fn try_send(&self, message: Message) -> Result<(), SendError> {
         let kind = message.name();
+        let message = if self.is_bytes {
+            Tap::on_the_wire(self.codec, &message)
+        } else {
+            message
+        };
         self.outgoing.try_send(message)?;
         self.tap.count(self.codec, kind);
         Ok(())
@@ -116,6 +150,7 @@ struct Source {
     codec: CodecId,
     tap: Tap,
     is_cut: Shared<LocalBoxFuture<'static, ()>>,
+    is_bytes: bool,
 }
 
 impl MessageSource for Source {
@@ -127,10 +162,13 @@ impl MessageSource for Source {
                     Err(LinkError::Closed(None))
                 }
                 Either::Right((message, _)) => {
-                    if let Ok(message) = &message {
-                        self.tap.count(self.codec, message.name());
-                    }
-                    message
+                    let message = message?;
+                    self.tap.count(self.codec, message.name());
+                    Ok(if self.is_bytes {
+                        Tap::on_the_wire(self.codec, &message)
+                    } else {
+                        message
+                    })
                 }
             }
         }
