@@ -91,15 +91,17 @@ mod view {
         fn render(self: Rc<Self>, desk: Desk) -> AnyView {
             let on_server = move || self.panic_on_server(desk);
             view! {
-                <section class="stack">
+                <section class="view">
                     <h2>"What a failure looks like"</h2>
                     <p>"Each button makes one side panic."</p>
+                    <div class="toolbar">
                     <Button label="Fail on the server" name="panic-server" on_press=on_server/>
                     <Button
                         label="Fail in the page"
                         name="panic-client"
                         on_press=|| panic!("the diagnostics button was pressed")
                     />
+                    </div>
                 </section>
             }
             .into_any()

@@ -238,7 +238,17 @@ impl Edit<'_> {
         }
     }
 
+    /// The row as it is now, and as it stays until this transaction ends.
     async fn current(&mut self, key: &RowKey) -> Result<Option<Row>> {
+        // SQLite has one writer; on PostgreSQL another one may be about to commit a change of this very row.
+        if self.transaction.backend() == Backend::Postgres {
+            let mapping = self.source.mapping();
+            let mut statement = Query::select();
+            statement.expr(Expr::val(1)).from(mapping.table).lock_exclusive();
+            statement.and_where(Expr::col(mapping.key_column()).eq(Expr::val(key_value(key))));
+            let statement = self.renderer().build(&statement)?;
+            self.transaction.fetch(&statement).await?;
+        }
         Reader::new(self.transaction, self.source)
             .visible_row(&self.scope, key)
             .await
