@@ -1,6 +1,7 @@
 //! HTTP: which routes there are, what every request and answer goes through, and what the handlers share.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     net::{IpAddr, SocketAddr},
     sync::{
@@ -64,6 +65,8 @@ pub(crate) struct AppState {
     pub(crate) tasks: TaskTracker,
     /// None: everybody is let in without a login.
     pub(crate) authenticator: Option<Arc<Authenticator>>,
+    /// Roles of programs: the ones with limits of their own.
+    pub(crate) component_roles: BTreeSet<String>,
     pub(crate) ready_checks: Vec<(String, ReadyCheck)>,
     /// Set once the services have started, cleared when the end begins.
     pub(crate) serving: AtomicBool,

@@ -170,6 +170,7 @@ impl ServerBuilder {
             .local_addr()
             .map_err(|error| Error::new(ErrorKind::Io, "The socket has no address").because(error))?;
         let raw = self.bind_raw_sockets().await?;
+        let component_roles = self.limits.keys().cloned().collect();
         let realm = self.start_realm()?;
         let tree_threads = Arc::new(ThreadTreeHost::start(self.config.tree_threads)?);
         let trees: Arc<dyn TreeHost> = tree_threads.clone();
@@ -186,6 +187,7 @@ impl ServerBuilder {
             tasks: TaskTracker::new(),
             sockets: Arc::new(Sockets::new(&self.config.connections)),
             authenticator,
+            component_roles,
             ready_checks: self.ready_checks,
             serving: AtomicBool::new(false),
             started: Instant::now(),

@@ -39,9 +39,9 @@ const WRITE_BUFFER: usize = 16 * 1024;
 /// What kind of program is at the other end; limits go by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Logged in by cookie.
+    /// A person: everybody whose role nothing else is said about.
     Browser,
-    /// Logged in by a token in the `Authorization` header, which no web page can send, or anonymous on a bare router.
+    /// A program: its role has limits of its own, or the router is bare.
     Component,
 }
 
@@ -51,9 +51,14 @@ pub(crate) async fn upgrade(
     Extension(address): Extension<ClientAddress>,
     request: Request,
 ) -> Response {
-    let (kind, identity) = match admit(&app, request.headers()).await {
+    let identity = match admit(&app, request.headers()).await {
         Ok(admitted) => admitted,
         Err(refusal) => return refusal,
+    };
+    let kind = match &identity {
+        // How somebody shows the token does not say who they are: only the role does.
+        Some((identity, _)) if !app.component_roles.contains(&identity.role) => Kind::Browser,
+        Some(_) | None => Kind::Component,
     };
     if !app.is_serving() {
         return sentence(StatusCode::SERVICE_UNAVAILABLE, "The server is starting or stopping.");
@@ -71,8 +76,8 @@ pub(crate) async fn upgrade(
     };
     let owner = SocketOwner {
         address: Some(address.0),
-        user: identity.as_ref().map(|identity| identity.authid.clone()),
-        token: identity.as_ref().map(|identity| identity.token),
+        user: identity.as_ref().map(|(identity, _)| identity.authid.clone()),
+        token: identity.as_ref().map(|(identity, _)| identity.token),
     };
     let mut open = match app.sockets.admit(owner) {
         Ok(open) => open,
@@ -98,7 +103,7 @@ pub(crate) async fn upgrade(
                     limits,
                     codec: chosen.codec,
                     batched: chosen.batched,
-                    principal: principal(kind, identity.as_ref()),
+                    principal: principal(identity.as_ref()),
                     from: Place::Network(address.0),
                     counted: kind == Kind::Browser,
                 };
@@ -112,7 +117,7 @@ pub(crate) async fn upgrade(
                     codec: chosen.codec,
                     batch: chosen.batched.then(Vec::new),
                 };
-                let ended = login_ends(&app, identity.as_ref(), closed);
+                let ended = login_ends(&app, identity.as_ref().map(|(identity, _)| identity), closed);
                 connection.run(&app.realm, incoming, outgoing, ended).await;
                 drop(open);
             })
@@ -125,19 +130,19 @@ fn full(reason: &'static str, text: &str) -> Response {
     sentence(StatusCode::TOO_MANY_REQUESTS, text)
 }
 
-/// Who may open a socket. A browser shows its origin and its cookie; a component its token and no origin.
-async fn admit(app: &App, headers: &HeaderMap) -> Result<(Kind, Option<Identity>), Response> {
+/// Who may open a socket and by what: a page shows its origin and its cookie; a program its token and no origin.
+async fn admit(app: &App, headers: &HeaderMap) -> Result<Option<(Identity, &'static str)>, Response> {
     let origin = app.policy.origin(headers);
     if origin == Origin::Foreign {
         return Err(refuse("origin", "This socket is not for pages of other servers."));
     }
     let Some(authenticator) = &app.authenticator else {
-        return Ok((Kind::Component, None));
+        return Ok(None);
     };
     let bearer = headers.get(header::AUTHORIZATION).and_then(bearer_token);
-    let (kind, token) = match (bearer, origin) {
-        (Some(token), _) => (Kind::Component, Some(token)),
-        (None, Origin::Own) => (Kind::Browser, app.token(headers)),
+    let (method, token) = match (bearer, origin) {
+        (Some(token), _) => ("bearer", Some(token)),
+        (None, Origin::Own) => ("cookie", app.token(headers)),
         (None, Origin::Absent | Origin::Foreign) => {
             return Err(refuse("origin", "A socket without an origin needs a token."));
         }
@@ -145,7 +150,7 @@ async fn admit(app: &App, headers: &HeaderMap) -> Result<(Kind, Option<Identity>
     let unknown = || sentence(StatusCode::UNAUTHORIZED, "Please log in.");
     let identified = authenticator.identify(token.ok_or_else(unknown)?).await;
     match identified {
-        Ok(Some(identity)) => Ok((kind, Some(identity))),
+        Ok(Some(identity)) => Ok(Some((identity, method))),
         Ok(None) => Err(unknown()),
         Err(error) => {
             tracing::error!(%error, "a socket's login could not be checked");
@@ -197,15 +202,12 @@ fn negotiate(headers: &HeaderMap) -> Option<Chosen> {
     offers.find_map(|offer| KNOWN.into_iter().find(|known| known.name == offer))
 }
 
-fn principal(kind: Kind, identity: Option<&Identity>) -> Principal {
+fn principal(identity: Option<&(Identity, &'static str)>) -> Principal {
     match identity {
-        Some(identity) => Principal {
+        Some((identity, method)) => Principal {
             authid: identity.authid.clone(),
             authrole: identity.role.clone(),
-            authmethod: match kind {
-                Kind::Browser => "cookie".to_owned(),
-                Kind::Component => "bearer".to_owned(),
-            },
+            authmethod: (*method).to_owned(),
             authprovider: "accounts".to_owned(),
             internal: false,
         },

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -105,24 +105,36 @@ fn bound_name(bound: SocketAddr) -> String {
     }
 }
 
-/// The client's address: the nearest one in `X-Forwarded-For` that is no trusted proxy, if the peer is one.
+/// The address of a client that nothing credible is known about: nobody's, so it counts as foreign everywhere.
+const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// The client's address. If the peer is a trusted proxy, it is the nearest entry of `X-Forwarded-For` that is no trusted
+/// proxy: each proxy adds who it saw at the end, and everything further left was written by strangers.
 pub(super) fn forwarded_address(peer: IpAddr, proxies: &[IpAddr], headers: &HeaderMap) -> IpAddr {
     if !proxies.contains(&peer) {
         return peer;
     }
-    let named = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let listed: Vec<IpAddr> = named
-        .flat_map(|list| list.split(','))
-        .map_while(|one| one.trim().parse().ok())
-        .collect();
-    listed
-        .into_iter()
+    let lines = headers.get_all("x-forwarded-for").iter();
+    let entries = lines
         .rev()
-        .find(|address| !proxies.contains(address))
-        .unwrap_or(peer)
+        .flat_map(|line| line.as_bytes().rsplit(|octet| *octet == b','));
+    for entry in entries {
+        match std::str::from_utf8(entry).ok().and_then(address) {
+            Some(address) if proxies.contains(&address) => {}
+            Some(address) => return address,
+            None => return UNKNOWN,
+        }
+    }
+    peer
+}
+
+/// An entry: an address, with or without a port.
+fn address(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim();
+    let bare = entry.trim_start_matches('[').trim_end_matches(']');
+    bare.parse()
+        .ok()
+        .or_else(|| entry.parse().ok().map(|both: SocketAddr| both.ip()))
 }
 
 /// A refusal that is counted and says one sentence.
@@ -303,7 +315,20 @@ mod tests {
         );
         assert_eq!(
             forwarded_address(proxy, &[proxy], &headers(&[("x-forwarded-for", "nonsense")])),
-            proxy
+            UNKNOWN,
+            "never the proxy's own, which may be local"
         );
+        for (list, expected) in [
+            ("nonsense, 192.0.2.9", client),
+            ("192.0.2.9, nonsense", UNKNOWN),
+            ("192.0.2.9:4711, 10.0.0.1", client),
+            ("[2001:db8::1]:80", [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()),
+            ("2001:db8::1", [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()),
+            ("10.0.0.1", proxy),
+            ("", UNKNOWN),
+        ] {
+            let headers = headers(&[("x-forwarded-for", list)]);
+            assert_eq!(forwarded_address(proxy, &[proxy], &headers), expected, "{list}");
+        }
     }
 }
