@@ -43,7 +43,7 @@ fn input(model: &FormModel, field: &'static Field) -> AnyView {
     let error =
         Memo::new(move |_| draft.with(|draft| draft.as_ref().and_then(|draft| draft.errors.get(name).cloned())));
     let ids = FieldIds::new("form", name);
-    let needed = !field.nullable;
+    let needed = !field.nullable && model.is_editable();
     let setup = InputSetup {
         ids: ids.clone(),
         name,
