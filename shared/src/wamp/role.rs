@@ -32,6 +32,16 @@ pub mod feature {
     pub const SUBSCRIPTION_REVOCATION: &str = "subscription_revocation";
     /// The dealer may take a registration away.
     pub const REGISTRATION_REVOCATION: &str = "registration_revocation";
+    /// `retain` and `get_retained`.
+    pub const EVENT_RETENTION: &str = "event_retention";
+    /// `wamp.session.…`
+    pub const SESSION_META_API: &str = "session_meta_api";
+    /// `wamp.subscription.…`
+    pub const SUBSCRIPTION_META_API: &str = "subscription_meta_api";
+    /// `wamp.registration.…`
+    pub const REGISTRATION_META_API: &str = "registration_meta_api";
+    /// `wamp.session.add_testament`
+    pub const TESTAMENT_META_API: &str = "testament_meta_api";
     /// `ppt_*` keys travel with the payload.
     pub const PAYLOAD_PASSTHRU_MODE: &str = "payload_passthru_mode";
 }
@@ -111,11 +121,11 @@ impl Roles {
         ])
     }
 
-    /// What the router can do.
+    /// What the router can do, for a session that may or may not use the meta API.
     #[must_use]
-    pub fn router() -> Self {
+    pub fn router(meta: bool) -> Self {
         use feature::*;
-        Self::of(&[
+        let mut roles = Self::of(&[
             (
                 "broker",
                 &[
@@ -124,6 +134,7 @@ impl Roles {
                     PUBLISHER_EXCLUSION,
                     PUBLISHER_IDENTIFICATION,
                     SUBSCRIPTION_REVOCATION,
+                    EVENT_RETENTION,
                     PAYLOAD_PASSTHRU_MODE,
                 ],
             ),
@@ -137,10 +148,27 @@ impl Roles {
                     CALLER_IDENTIFICATION,
                     PATTERN_BASED_REGISTRATION,
                     SHARED_REGISTRATION,
+                    REGISTRATION_REVOCATION,
+                    TESTAMENT_META_API,
                     PAYLOAD_PASSTHRU_MODE,
                 ],
             ),
-        ])
+        ]);
+        let apis = [
+            ("broker", SESSION_META_API),
+            ("broker", SUBSCRIPTION_META_API),
+            ("dealer", SESSION_META_API),
+            ("dealer", REGISTRATION_META_API),
+        ];
+        for (role, api) in apis.into_iter().filter(|_| meta) {
+            roles
+                .0
+                .entry(role.to_owned())
+                .or_default()
+                .features
+                .insert(api.to_owned(), true);
+        }
+        roles
     }
 
     fn of(roles: &[(&str, &[&str])]) -> Self {

@@ -15,29 +15,40 @@ mod broker;
 mod calls;
 mod dealer;
 mod fault;
+mod meta;
+mod meta_events;
 mod outgoing;
 mod party;
 mod pattern;
 mod requests;
+mod retained;
+mod revoke;
 mod session;
+mod testament;
 
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use authorizer::{Action, Authorizer, BaseAuthorizer, Decision, Open};
 pub use outgoing::Outgoing;
+pub use retained::RetentionLimits;
 
 use crate::wamp::{
     codec::CodecId,
-    id::{IdGenerator, SessionId},
+    id::{IdGenerator, MAX_ID, SessionId},
     message::Message,
     uri::{Syntax, Uri, close},
 };
-use broker::Broker;
+use broker::{Broker, Member};
 use calls::Calls;
 use dealer::Dealer;
+use retained::Retained;
 use session::{Connection, State};
 
 pub use session::SessionInfo;
@@ -96,6 +107,8 @@ pub struct Limits {
     pub patterns: usize,
     /// Calls without an answer yet.
     pub calls: usize,
+    /// Testaments.
+    pub testaments: usize,
 }
 
 impl Limits {
@@ -105,6 +118,7 @@ impl Limits {
         registrations: 64,
         patterns: 16,
         calls: 64,
+        testaments: 8,
     };
     /// For components in other processes, and for our own trees.
     pub const COMPONENT: Self = Self {
@@ -112,6 +126,7 @@ impl Limits {
         registrations: 65_536,
         patterns: 16_384,
         calls: 4_096,
+        testaments: 256,
     };
 }
 
@@ -127,6 +142,12 @@ pub struct RouterConfig {
     pub contracts: Option<String>,
     /// Which characters names may have.
     pub syntax: Syntax,
+    /// The roles that may use the meta API, besides our own trees: look at sessions, end them, hear of them.
+    pub meta_roles: BTreeSet<String>,
+    /// How much is retained.
+    pub retention: RetentionLimits,
+    /// Unix time at the origin of [`Input::Tick`]'s clock, for the dates in the meta API.
+    pub epoch: Duration,
 }
 
 impl RouterConfig {
@@ -139,6 +160,9 @@ impl RouterConfig {
             authorizer: Box::new(BaseAuthorizer::default()),
             contracts: None,
             syntax: Syntax::Loose,
+            meta_roles: BTreeSet::new(),
+            retention: RetentionLimits::default(),
+            epoch: Duration::ZERO,
         }
     }
 }
@@ -203,6 +227,11 @@ pub enum Input {
         session: SessionId,
         /// The topic.
         topic: Uri,
+    },
+    /// Permissions have changed: what open sessions have and may not have any more is taken away.
+    Reauthorize {
+        /// Only of this session; none = of all.
+        session: Option<SessionId>,
     },
     /// An INVOCATION found no room. Must be said before any other input.
     Undelivered {
@@ -276,6 +305,8 @@ pub struct Stats {
     pub calls: usize,
     /// Invocations that wait for room.
     pub held: usize,
+    /// Retained events.
+    pub retained: usize,
 }
 
 /// The router of one realm.
@@ -290,6 +321,9 @@ pub struct Router {
     broker: Broker,
     dealer: Dealer,
     calls: Calls,
+    retained: Retained,
+    /// Who publishes the meta events.
+    own: Arc<Member>,
 }
 
 impl Router {
@@ -297,7 +331,19 @@ impl Router {
     #[must_use]
     pub fn new(realm: Uri, config: RouterConfig) -> Self {
         let ids = IdGenerator::new(config.seed);
+        let retained = Retained::new(config.retention);
+        let own = Arc::new(Member {
+            // One above all that are drawn.
+            session: SessionId::wrapped(MAX_ID),
+            connection: ConnectionId(0),
+            codec: CodecId::Msgpack,
+            authid: String::new(),
+            authrole: String::new(),
+            meta: true,
+        });
         Self {
+            retained,
+            own,
             realm,
             config,
             ids,
@@ -345,6 +391,7 @@ impl Router {
                 }
             }
             Input::Revoke { session, topic } => self.revoke(session, &topic, &mut out),
+            Input::Reauthorize { session } => self.reauthorize(session, &mut out),
             Input::Undelivered { connection, message } => {
                 if let Some(session) = self.session_at(connection) {
                     self.calls.undelivered(session, message);
@@ -423,6 +470,7 @@ impl Router {
             registrations: self.dealer.len(),
             calls: self.calls.len(),
             held: self.calls.held(),
+            retained: self.retained.len(),
         }
     }
 }

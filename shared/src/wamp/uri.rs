@@ -212,6 +212,8 @@ pub mod error {
     pub const PROCEDURE_ALREADY_EXISTS: &str = "wamp.error.procedure_already_exists";
     /// A registration id that is not the session's.
     pub const NO_SUCH_REGISTRATION: &str = "wamp.error.no_such_registration";
+    /// A session id that no session has.
+    pub const NO_SUCH_SESSION: &str = "wamp.error.no_such_session";
     /// A subscription id that is not the session's.
     pub const NO_SUCH_SUBSCRIPTION: &str = "wamp.error.no_such_subscription";
     /// A realm that this router does not have.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::wamp::{
@@ -16,7 +17,9 @@ use crate::wamp::{
 use super::{
     Class, ConnectionId, Outgoing, Output,
     fault::{Fault, Faults},
+    meta::ByPolicy,
     pattern::Patterns,
+    retained::Kept,
 };
 
 /// What the broker needs to know of a session.
@@ -27,12 +30,24 @@ pub(super) struct Member {
     pub(super) codec: CodecId,
     pub(super) authid: String,
     pub(super) authrole: String,
+    /// May use the meta API, and may hear the meta events.
+    pub(super) meta: bool,
+}
+
+/// A subscription or registration that a session does not have any more.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) uri: Uri,
+    pub(super) policy: MatchPolicy,
+    /// Nobody else has it either.
+    pub(super) deleted: bool,
 }
 
 #[derive(Debug)]
 struct Subscription {
     uri: Uri,
     policy: MatchPolicy,
+    created: Duration,
     subscribers: BTreeMap<SessionId, Arc<Member>>,
 }
 
@@ -66,7 +81,13 @@ impl Broker {
     }
 
     /// Adds a subscriber. Everybody who subscribes to the same gets the same id.
-    pub(super) fn subscribe(&mut self, member: &Arc<Member>, policy: MatchPolicy, topic: Uri) -> SubscriptionId {
+    pub(super) fn subscribe(
+        &mut self,
+        member: &Arc<Member>,
+        policy: MatchPolicy,
+        topic: Uri,
+        now: Duration,
+    ) -> SubscriptionId {
         let id = self.index.get(policy, &topic).unwrap_or_else(|| {
             self.last_id += 1;
             let id = SubscriptionId::wrapped(self.last_id);
@@ -78,6 +99,7 @@ impl Broker {
             .or_insert_with(|| Subscription {
                 uri: topic,
                 policy,
+                created: now,
                 subscribers: BTreeMap::new(),
             })
             .subscribers
@@ -86,8 +108,8 @@ impl Broker {
         id
     }
 
-    /// Ends a session's subscription and says how it matched; none if the session does not have it.
-    pub(super) fn unsubscribe(&mut self, session: SessionId, id: SubscriptionId) -> Option<MatchPolicy> {
+    /// Ends a session's subscription; none if the session does not have it.
+    pub(super) fn unsubscribe(&mut self, session: SessionId, id: SubscriptionId) -> Option<Ended> {
         let own = self.by_session.get_mut(&session)?;
         if !own.remove(&id) {
             return None;
@@ -96,24 +118,70 @@ impl Broker {
             self.by_session.remove(&session);
         }
         let subscription = self.subscriptions.get_mut(&id)?;
-        let policy = subscription.policy;
+        let (uri, policy) = (subscription.uri.clone(), subscription.policy);
         subscription.subscribers.remove(&session);
-        if subscription.subscribers.is_empty()
-            && let Some(subscription) = self.subscriptions.remove(&id)
-        {
-            self.index.remove(policy, &subscription.uri);
+        let deleted = subscription.subscribers.is_empty();
+        if deleted {
+            self.subscriptions.remove(&id);
+            self.index.remove(policy, &uri);
         }
-        Some(policy)
+        Some(Ended { uri, policy, deleted })
+    }
+
+    /// Name, policy and moment of creation of a subscription.
+    pub(super) fn show(&self, id: SubscriptionId) -> Option<(&Uri, MatchPolicy, Duration)> {
+        let subscription = self.subscriptions.get(&id)?;
+        Some((&subscription.uri, subscription.policy, subscription.created))
+    }
+
+    /// The sessions that have a subscription.
+    pub(super) fn subscribers(&self, id: SubscriptionId) -> Option<impl Iterator<Item = SessionId>> {
+        Some(self.subscriptions.get(&id)?.subscribers.keys().copied())
+    }
+
+    /// All subscriptions by how they match, but those to meta events.
+    pub(super) fn list(&self) -> ByPolicy {
+        let mut list = ByPolicy::default();
+        for (id, subscription) in &self.subscriptions {
+            if !subscription.uri.is_within("wamp") {
+                list.add(subscription.policy, id.get());
+            }
+        }
+        list
+    }
+
+    /// The subscription to exactly this topic or pattern.
+    pub(super) fn lookup(&self, policy: MatchPolicy, topic: &Uri) -> Option<SubscriptionId> {
+        self.index.get(policy, topic)
+    }
+
+    /// All subscriptions that events of a topic go to.
+    pub(super) fn matching(&self, topic: &str) -> Vec<SubscriptionId> {
+        self.index.matches(topic).collect()
+    }
+
+    /// Whether anybody listens to a topic.
+    pub(super) fn is_heard(&self, topic: &str) -> bool {
+        self.index.matches(topic).next().is_some()
+    }
+
+    /// What a session has subscribed to.
+    pub(super) fn of_session(&self, session: SessionId) -> impl Iterator<Item = (SubscriptionId, &Uri, MatchPolicy)> {
+        let own = self.by_session.get(&session).into_iter().flatten();
+        own.filter_map(|id| {
+            let subscription = self.subscriptions.get(id)?;
+            Some((*id, &subscription.uri, subscription.policy))
+        })
     }
 
     /// Ends all subscriptions of a session.
-    pub(super) fn leave(&mut self, session: SessionId) {
+    pub(super) fn leave(&mut self, session: SessionId) -> Vec<(SubscriptionId, Ended)> {
         if self.faults.has(Fault::ForgetsToUnsubscribe) {
-            return;
+            return Vec::new();
         }
-        for id in self.by_session.get(&session).cloned().unwrap_or_default() {
-            self.unsubscribe(session, id);
-        }
+        let own = self.by_session.get(&session).cloned().unwrap_or_default();
+        let ended = own.into_iter().map(|id| (id, self.unsubscribe(session, id)));
+        ended.filter_map(|(id, ended)| Some((id, ended?))).collect()
     }
 
     /// Sends the event to whoever may have it: one EVENT per subscription and codec, one publication id.
@@ -122,11 +190,13 @@ impl Broker {
         publisher: &Member,
         publish: &Publish,
         publication: PublicationId,
+        is_meta: bool,
         out: &mut Vec<Output>,
     ) {
         let filter = Filter {
             publisher,
             options: &publish.options,
+            is_meta,
             faults: self.faults,
         };
         let mut payloads: BTreeMap<CodecId, Option<Payload>> = BTreeMap::new();
@@ -178,10 +248,49 @@ impl Broker {
     }
 }
 
+/// Sends a retained event to somebody who has just subscribed to its topic, if it may have it. That the publisher did
+/// not want it back when it was published does not count: who asks for the retained event wants the state.
+pub(super) fn send_retained(member: &Member, subscription: SubscriptionId, kept: &Kept, out: &mut Vec<Output>) -> bool {
+    let options = PublishOptions {
+        exclude_me: Some(false),
+        ..kept.publish.options.clone()
+    };
+    let filter = Filter {
+        publisher: &kept.publisher,
+        options: &options,
+        is_meta: false,
+        faults: Faults::default(),
+    };
+    let Ok(payload) = kept.publish.payload.transcode(member.codec) else {
+        return false;
+    };
+    if !filter.lets_through(member) {
+        return false;
+    }
+    let details = EventDetails {
+        retained: true,
+        ..filter.details(MatchPolicy::Exact, &kept.publish.topic)
+    };
+    let event = Event {
+        subscription,
+        publication: kept.publication,
+        details,
+        payload,
+    };
+    out.push(Output::Send {
+        connection: member.connection,
+        message: Arc::new(Outgoing::new(Message::Event(event))),
+        class: Class::Event,
+    });
+    true
+}
+
 /// The publisher's wishes about receivers.
 struct Filter<'a> {
     publisher: &'a Member,
     options: &'a PublishOptions,
+    /// A meta event: only for members that may hear those.
+    is_meta: bool,
     faults: Faults,
 }
 
@@ -206,7 +315,7 @@ impl Filter<'_> {
         let eligible = has(eligible, &member.session, true)
             && has(options.eligible_authid.as_ref(), member.authid.as_str(), true)
             && has(options.eligible_authrole.as_ref(), member.authrole.as_str(), true);
-        eligible && !excluded
+        eligible && !excluded && (member.meta || !self.is_meta)
     }
 
     fn details(&self, policy: MatchPolicy, topic: &Uri) -> EventDetails {

@@ -1,6 +1,9 @@
 //! Who offers what, and who gets a call.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::wamp::{
     id::{IdGenerator, RegistrationId, SessionId},
@@ -9,7 +12,9 @@ use crate::wamp::{
 };
 
 use super::{
+    broker::Ended,
     fault::{Fault, Faults},
+    meta::ByPolicy,
     pattern::Patterns,
 };
 
@@ -24,6 +29,7 @@ struct Registration {
     uri: Uri,
     policy: MatchPolicy,
     invoke: InvokePolicy,
+    created: Duration,
     /// In the order of registering. Never empty.
     callees: Vec<Callee>,
     /// Whose turn it is.
@@ -65,6 +71,7 @@ impl Dealer {
         session: SessionId,
         options: &RegisterOptions,
         procedure: Uri,
+        now: Duration,
     ) -> Option<RegistrationId> {
         let (policy, invoke) = (options.policy, options.invoke);
         let callee = Callee {
@@ -90,6 +97,7 @@ impl Dealer {
                     uri: procedure,
                     policy,
                     invoke,
+                    created: now,
                     callees: vec![callee],
                     turn: 0,
                 };
@@ -101,8 +109,8 @@ impl Dealer {
         Some(id)
     }
 
-    /// Ends a session's registration and says how it matched; none if the session does not have it.
-    pub(super) fn unregister(&mut self, session: SessionId, id: RegistrationId) -> Option<MatchPolicy> {
+    /// Ends a session's registration; none if the session does not have it.
+    pub(super) fn unregister(&mut self, session: SessionId, id: RegistrationId) -> Option<Ended> {
         let own = self.by_session.get_mut(&session)?;
         if !own.remove(&id) {
             return None;
@@ -111,21 +119,66 @@ impl Dealer {
             self.by_session.remove(&session);
         }
         let registration = self.registrations.get_mut(&id)?;
-        let policy = registration.policy;
+        let (uri, policy) = (registration.uri.clone(), registration.policy);
         registration.callees.retain(|callee| callee.session != session);
-        if registration.callees.is_empty()
-            && let Some(registration) = self.registrations.remove(&id)
-        {
-            self.index.remove(policy, &registration.uri);
+        let deleted = registration.callees.is_empty();
+        if deleted {
+            self.registrations.remove(&id);
+            self.index.remove(policy, &uri);
         }
-        Some(policy)
+        Some(Ended { uri, policy, deleted })
+    }
+
+    /// Name, policies and moment of creation of a registration.
+    pub(super) fn show(&self, id: RegistrationId) -> Option<(&Uri, MatchPolicy, InvokePolicy, Duration)> {
+        let registration = self.registrations.get(&id)?;
+        Some((
+            &registration.uri,
+            registration.policy,
+            registration.invoke,
+            registration.created,
+        ))
+    }
+
+    /// The sessions that share a registration, in the order of registering.
+    pub(super) fn callees(&self, id: RegistrationId) -> Option<impl Iterator<Item = SessionId>> {
+        let callees = &self.registrations.get(&id)?.callees;
+        Some(callees.iter().map(|callee| callee.session))
+    }
+
+    /// All registrations by how they match.
+    pub(super) fn list(&self) -> ByPolicy {
+        let mut list = ByPolicy::default();
+        for (id, registration) in &self.registrations {
+            list.add(registration.policy, id.get());
+        }
+        list
+    }
+
+    /// The registration of exactly this procedure or pattern.
+    pub(super) fn lookup(&self, policy: MatchPolicy, procedure: &Uri) -> Option<RegistrationId> {
+        self.index.get(policy, procedure)
+    }
+
+    /// The registration that a call would go to.
+    pub(super) fn best(&self, procedure: &str) -> Option<RegistrationId> {
+        self.index.best(procedure)
+    }
+
+    /// What a session has registered.
+    pub(super) fn of_session(&self, session: SessionId) -> impl Iterator<Item = (RegistrationId, &Uri, MatchPolicy)> {
+        let own = self.by_session.get(&session).into_iter().flatten();
+        own.filter_map(|id| {
+            let registration = self.registrations.get(id)?;
+            Some((*id, &registration.uri, registration.policy))
+        })
     }
 
     /// Ends all registrations of a session.
-    pub(super) fn leave(&mut self, session: SessionId) {
-        for id in self.by_session.get(&session).cloned().unwrap_or_default() {
-            self.unregister(session, id);
-        }
+    pub(super) fn leave(&mut self, session: SessionId) -> Vec<(RegistrationId, Ended)> {
+        let own = self.by_session.get(&session).cloned().unwrap_or_default();
+        let ended = own.into_iter().map(|id| (id, self.unregister(session, id)));
+        ended.filter_map(|(id, ended)| Some((id, ended?))).collect()
     }
 
     /// The callee for a call of `procedure`.

@@ -5,21 +5,21 @@ use std::sync::Arc;
 use crate::wamp::{
     id::{PublicationId, RequestId},
     message::{
-        Call, Message, Publish, Published, Register, Registered, Subscribe, Subscribed, Unregister, Unregistered,
-        Unsubscribe, Unsubscribed, code,
+        Call, CallResult, Message, Publish, Published, Register, Registered, ResultDetails, Subscribe, Subscribed,
+        Unregister, Unregistered, Unsubscribe, Unsubscribed, code,
     },
     uri::{MatchPolicy, Uri, error},
 };
 
 use super::{
     Action, ConnectionId, Decision, Output, Router,
-    broker::Member,
+    broker::{Member, send_retained},
     calls::{Part, Refused, refusal, reply},
     session::{Joined, State},
 };
 
 /// Why a request is refused: error URI and a sentence.
-type Refusal = (&'static str, String);
+pub(super) type Refusal = (&'static str, String);
 
 impl Router {
     /// A message from any connection.
@@ -87,20 +87,29 @@ impl Router {
     }
 
     /// Whether the session may do this with the name: syntax first, then what is reserved, then the authorizer.
-    fn permit(&self, member: &Member, action: Action, uri: &Uri, policy: MatchPolicy) -> Result<&Joined, Refusal> {
+    pub(super) fn permit(
+        &self,
+        member: &Member,
+        action: Action,
+        uri: &Uri,
+        policy: MatchPolicy,
+    ) -> Result<&Joined, Refusal> {
         if !uri.is_valid(self.config.syntax, policy) {
             return Err((error::INVALID_URI, format!("'{uri}' is not a valid URI.")));
         }
         let joined = self
             .joined(member.session)
             .ok_or((error::CANCELED, "The session is over.".to_owned()))?;
-        if uri.is_within("wamp") && action != Action::Subscribe {
-            return Err(match action {
-                Action::Call => (error::NO_SUCH_PROCEDURE, format!("There is no procedure '{uri}'.")),
-                Action::Register | Action::Publish | Action::Subscribe => {
-                    (error::INVALID_URI, "Names below 'wamp.' are reserved.".to_owned())
+        if uri.is_within("wamp") {
+            return match action {
+                // Calls are answered by `meta_call`, which has rules of its own.
+                Action::Call => Err((error::NO_SUCH_PROCEDURE, format!("There is no procedure '{uri}'."))),
+                Action::Subscribe if member.meta => Ok(joined),
+                Action::Subscribe => Err((error::NOT_AUTHORIZED, format!("You may not subscribe to '{uri}'."))),
+                Action::Register | Action::Publish => {
+                    Err((error::INVALID_URI, "Names below 'wamp.' are reserved.".to_owned()))
                 }
-            });
+            };
         }
         match self.config.authorizer.authorize(&joined.info, action, uri, policy) {
             Decision::Allow => Ok(joined),
@@ -108,7 +117,7 @@ impl Router {
         }
     }
 
-    fn publish(&mut self, member: &Member, publish: &Publish, out: &mut Vec<Output>) {
+    fn publish(&mut self, member: &Arc<Member>, publish: &Publish, out: &mut Vec<Output>) {
         if let Err(refusal) = self.permit(member, Action::Publish, &publish.topic, MatchPolicy::Exact) {
             // Without acknowledgement there is no answer, not even this one.
             if publish.options.acknowledge {
@@ -117,7 +126,7 @@ impl Router {
             return;
         }
         let publication = PublicationId::wrapped(self.ids.next_id());
-        self.broker.publish(member, publish, publication, out);
+        self.send_event(member, publish, publication, out);
         if publish.options.acknowledge {
             reply(
                 member,
@@ -127,6 +136,20 @@ impl Router {
                 }),
                 out,
             );
+        }
+    }
+
+    /// Sends an event that may be published to all who may have it, and retains it if that is wanted.
+    pub(super) fn send_event(
+        &mut self,
+        publisher: &Arc<Member>,
+        publish: &Publish,
+        publication: PublicationId,
+        out: &mut Vec<Output>,
+    ) {
+        self.broker.publish(publisher, publish, publication, false, out);
+        if publish.options.retain {
+            self.retained.keep(publisher, publish, publication);
         }
     }
 
@@ -149,11 +172,20 @@ impl Router {
             });
         match permitted {
             Ok(held) => {
+                let before = self.broker.len();
                 let subscription = held.unwrap_or_else(|| {
                     self.count_pattern(member, policy, true);
-                    self.broker.subscribe(member, policy, topic)
+                    self.broker.subscribe(member, policy, topic.clone(), self.now)
                 });
                 reply(member, Message::Subscribed(Subscribed { request, subscription }), out);
+                // Only of one topic: a pattern could ask for all that is retained at once.
+                if options.get_retained && policy == MatchPolicy::Exact {
+                    let mut kept = self.retained.of(&topic);
+                    kept.any(|kept| send_retained(member, subscription, kept, out));
+                }
+                if held.is_none() {
+                    self.tell_subscribed(member.session, subscription, self.broker.len() > before, out);
+                }
             }
             Err(refusal) => refuse(member, code::SUBSCRIBE, request, &refusal, out),
         }
@@ -162,13 +194,16 @@ impl Router {
     fn unsubscribe(&mut self, member: &Member, unsubscribe: &Unsubscribe, out: &mut Vec<Output>) {
         let request = unsubscribe.request;
         match self.broker.unsubscribe(member.session, unsubscribe.subscription) {
-            Some(policy) => {
-                self.count_pattern(member, policy, false);
+            Some(ended) => {
+                self.count_pattern(member, ended.policy, false);
                 let answer = Unsubscribed {
                     request: Some(request),
                     details: None,
                 };
                 reply(member, Message::Unsubscribed(answer), out);
+                if let Some(info) = self.session(member.session).cloned() {
+                    self.tell_unsubscribed(&info, unsubscribe.subscription, &ended, out);
+                }
             }
             None => {
                 let text = format!("You have no subscription {}.", unsubscribe.subscription);
@@ -196,18 +231,23 @@ impl Router {
                 within_limits(joined, options.policy, count, joined.limits.registrations)
             });
         let registered = permitted.and_then(|()| {
-            let before = self.dealer.count(member.session);
+            let before = (self.dealer.count(member.session), self.dealer.len());
             let text = format!("'{procedure}' is registered already.");
-            let id = self.dealer.register(member.session, &options, procedure);
+            let id = self.dealer.register(member.session, &options, procedure, self.now);
             let id = id.ok_or((error::PROCEDURE_ALREADY_EXISTS, text))?;
-            Ok((id, self.dealer.count(member.session) > before))
+            Ok((
+                id,
+                self.dealer.count(member.session) > before.0,
+                self.dealer.len() > before.1,
+            ))
         });
         match registered {
-            Ok((registration, is_new)) => {
+            Ok((registration, is_new, created)) => {
+                reply(member, Message::Registered(Registered { request, registration }), out);
                 if is_new {
                     self.count_pattern(member, options.policy, true);
+                    self.tell_registered(member.session, registration, created, out);
                 }
-                reply(member, Message::Registered(Registered { request, registration }), out);
             }
             Err(refusal) => refuse(member, code::REGISTER, request, &refusal, out),
         }
@@ -216,13 +256,16 @@ impl Router {
     fn unregister(&mut self, member: &Member, unregister: &Unregister, out: &mut Vec<Output>) {
         let request = unregister.request;
         match self.dealer.unregister(member.session, unregister.registration) {
-            Some(policy) => {
-                self.count_pattern(member, policy, false);
+            Some(ended) => {
+                self.count_pattern(member, ended.policy, false);
                 let answer = Unregistered {
                     request: Some(request),
                     details: None,
                 };
                 reply(member, Message::Unregistered(answer), out);
+                if let Some(info) = self.session(member.session).cloned() {
+                    self.tell_unregistered(&info, unregister.registration, &ended, out);
+                }
             }
             None => {
                 let text = format!("You have no registration {}.", unregister.registration);
@@ -261,6 +304,18 @@ impl Router {
             }
             Part::Late => return Ok(()),
         }
+        if call.procedure.is_within("wamp") {
+            let answer = self.meta_call(member, &call, out);
+            let payload = answer.map_err(|(error, text)| Refused::Answer(error, text))?;
+            let (request, details) = (call.request, ResultDetails::default());
+            let result = CallResult {
+                request,
+                details,
+                payload,
+            };
+            reply(member, Message::Result(result), out);
+            return Ok(());
+        }
         self.permit(member, Action::Call, &call.procedure, MatchPolicy::Exact)
             .map_err(|(error, text)| Refused::Answer(error, text))?;
         let target = self
@@ -275,7 +330,7 @@ impl Router {
         self.calls.call(member, call, target, self.now, out)
     }
 
-    fn count_pattern(&mut self, member: &Member, policy: MatchPolicy, added: bool) {
+    pub(super) fn count_pattern(&mut self, member: &Member, policy: MatchPolicy, added: bool) {
         if policy == MatchPolicy::Exact {
             return;
         }

@@ -5,12 +5,15 @@ use std::{collections::BTreeSet, sync::Arc};
 use crate::wamp::{
     codec::CodecId,
     id::SessionId,
-    message::{Hello, Message, Unsubscribed, UnsubscribedDetails, Welcome, WelcomeDetails},
+    message::{Hello, Message, Welcome, WelcomeDetails},
     role::{Roles, feature},
-    uri::{MatchPolicy, Uri, close, error},
+    uri::{Uri, close, error},
 };
 
-use super::{Class, ConnectionId, Limits, Outgoing, Output, Principal, Router, broker::Member, calls::CalleeFeatures};
+use super::{
+    Class, ConnectionId, Limits, Outgoing, Output, Principal, Router, broker::Member, calls::CalleeFeatures,
+    testament::Testament,
+};
 
 /// A session as authorizers see it.
 #[derive(Clone, Debug)]
@@ -48,7 +51,11 @@ pub(super) enum State {
 pub(super) struct Joined {
     pub(super) info: SessionInfo,
     pub(super) member: Arc<Member>,
-    pub(super) revokes: bool,
+    /// Announced `subscription_revocation` as subscriber.
+    pub(super) revokes_subscriptions: bool,
+    /// Announced `registration_revocation` as callee.
+    pub(super) revokes_registrations: bool,
+    pub(super) testaments: Vec<Testament>,
     pub(super) limits: Limits,
     /// Patterns among its subscriptions and registrations.
     pub(super) patterns: usize,
@@ -117,7 +124,9 @@ impl Router {
             None if principal.internal => Limits::COMPONENT,
             None => Limits::BROWSER,
         };
+        let meta = principal.internal || self.config.meta_roles.contains(&principal.authrole);
         let member = Arc::new(Member {
+            meta,
             session,
             connection: id,
             codec: connection.codec,
@@ -134,7 +143,7 @@ impl Router {
         };
         let welcome = Welcome {
             session,
-            details: welcome(&self.realm, &principal),
+            details: welcome(&self.realm, &principal, meta),
         };
         self.calls.join(Arc::clone(&member), features, limits.calls);
         connection.state = State::Joined(Box::new(Joined {
@@ -145,24 +154,41 @@ impl Router {
                 grants: BTreeSet::new(),
             },
             member,
-            revokes: roles.has("subscriber", feature::SUBSCRIPTION_REVOCATION),
+            revokes_subscriptions: roles.has("subscriber", feature::SUBSCRIPTION_REVOCATION),
+            revokes_registrations: roles.has("callee", feature::REGISTRATION_REVOCATION),
+            testaments: Vec::new(),
             limits,
             patterns: 0,
         }));
         self.sessions.insert(session, id);
         control(id, Message::Welcome(Box::new(welcome)), out);
+        self.tell_joined(session, out);
     }
 
     /// Takes a session out of the realm: subscriptions, registrations, calls, base.
     fn leave(&mut self, session: SessionId, out: &mut Vec<Output>) {
-        let base = self.joined(session).and_then(|joined| joined.info.base.clone());
-        if let Some(base) = base.filter(|base| self.bases.get(base) == Some(&session)) {
-            self.bases.remove(&base);
+        let Some(joined) = self.joined_mut(session) else { return };
+        let (info, member) = (joined.info.clone(), Arc::clone(&joined.member));
+        let testaments = std::mem::take(&mut joined.testaments);
+        if let Some(base) = info
+            .base
+            .as_ref()
+            .filter(|base| self.bases.get(*base) == Some(&session))
+        {
+            self.bases.remove(base);
         }
         self.sessions.remove(&session);
-        self.broker.leave(session);
-        self.dealer.leave(session);
+        let subscriptions = self.broker.leave(session);
+        let registrations = self.dealer.leave(session);
         self.calls.leave(session, out);
+        for (id, ended) in subscriptions {
+            self.tell_unsubscribed(&info, id, &ended, out);
+        }
+        for (id, ended) in registrations {
+            self.tell_unregistered(&info, id, &ended, out);
+        }
+        self.fire(&info, &member, testaments, out);
+        self.tell_left(&info, out);
     }
 
     pub(super) fn goodbye(&mut self, connection: ConnectionId, session: SessionId, out: &mut Vec<Output>) {
@@ -242,32 +268,11 @@ impl Router {
             self.bases.remove(&former);
         }
     }
-
-    pub(super) fn revoke(&mut self, session: SessionId, topic: &Uri, out: &mut Vec<Output>) {
-        let found = self.broker.find(session, MatchPolicy::Exact, topic);
-        let Some(joined) = self.joined_mut(session) else { return };
-        joined.info.grants.remove(topic);
-        let (connection, revokes) = (joined.member.connection, joined.revokes);
-        let Some(subscription) = found else { return };
-        self.broker.unsubscribe(session, subscription);
-        if revokes {
-            let reason = Some(Uri::unchecked(error::NOT_AUTHORIZED));
-            let details = Some(UnsubscribedDetails {
-                subscription: Some(subscription),
-                reason,
-            });
-            control(
-                connection,
-                Message::Unsubscribed(Unsubscribed { request: None, details }),
-                out,
-            );
-        }
-    }
 }
 
-fn welcome(realm: &Uri, principal: &Principal) -> WelcomeDetails {
+fn welcome(realm: &Uri, principal: &Principal, meta: bool) -> WelcomeDetails {
     WelcomeDetails {
-        roles: Roles::router(),
+        roles: Roles::router(meta),
         agent: Some(concat!("coati-", env!("CARGO_PKG_VERSION")).to_owned()),
         realm: Some(realm.clone()),
         authid: Some(principal.authid.clone()),
@@ -278,7 +283,7 @@ fn welcome(realm: &Uri, principal: &Principal) -> WelcomeDetails {
     }
 }
 
-fn control(connection: ConnectionId, message: Message, out: &mut Vec<Output>) {
+pub(super) fn control(connection: ConnectionId, message: Message, out: &mut Vec<Output>) {
     out.push(Output::Send {
         connection,
         message: Arc::new(Outgoing::new(message)),

@@ -2,8 +2,10 @@
 
 mod authorizing;
 mod calling;
+mod meta;
 mod model;
 mod publishing;
+mod retaining;
 mod sessions;
 
 use std::collections::BTreeMap;

@@ -109,8 +109,9 @@ fn our_own_trees_may_do_everything_but_what_wamp_reserves() {
         (Action::Register, "wam", "prefix", DENIED),
         (Action::Register, ".session", "wildcard", DENIED),
         (Action::Publish, "wamp.session.on_join", "", INVALID),
-        (Action::Subscribe, "wamp.session.on_join", "exact", DENIED),
-        (Action::Call, "wamp.session.count", "", NOT_THERE),
+        (Action::Subscribe, "wamp.session.on_join", "exact", "ok"),
+        (Action::Call, "wamp.session.count", "", "ok"),
+        (Action::Call, "wamp.session.nothing", "", NOT_THERE),
         (Action::Register, "wampum", "exact", "ok"),
     ] {
         assert_eq!(

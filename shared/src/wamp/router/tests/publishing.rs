@@ -185,6 +185,7 @@ fn a_session_may_have_so_many_subscriptions_and_patterns() {
         registrations: 1,
         patterns: 1,
         calls: 1,
+        testaments: 1,
     };
     world.router.config.limits.insert("user".to_owned(), limits);
     world.join(&[1]);

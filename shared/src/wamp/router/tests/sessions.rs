@@ -18,7 +18,7 @@ fn hello_is_answered_by_who_the_client_is_and_what_the_router_can_do() {
         assert!(frame.contains(part), "{part} in {frame}");
     }
     assert!(
-        !frame.contains("event_retention"),
+        !frame.contains("event_history"),
         "features that are not there are not announced"
     );
 }
