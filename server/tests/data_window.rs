@@ -122,9 +122,9 @@ async fn equal_windows_are_shared_and_the_last_close_ends_them() {
         !first.topic.contains(&first.window.0),
         "knowing the id does not give the topic"
     );
-    hub.close(&first.window);
+    hub.close(&first.window, &viewer());
     assert!(hub.open(second.window.clone()).await.is_ok());
-    hub.close(&second.window);
+    hub.close(&second.window, &viewer());
     assert_eq!(
         hub.open(second.window.clone()).await.unwrap_err().kind,
         ErrorKind::NotFound
@@ -309,7 +309,7 @@ async fn every_operator_means_what_it_says() {
             .collect();
         assert_eq!(have, keys, "{filter:?}");
         assert_eq!(snapshot.total, keys.len() as u64, "{filter:?}");
-        hub.close(&ticket.window);
+        hub.close(&ticket.window, &viewer());
     }
 }
 

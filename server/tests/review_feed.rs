@@ -103,3 +103,62 @@ async fn a_window_that_cannot_be_judged_is_ended_and_the_others_go_on() {
     assert_eq!(asked.kind, ErrorKind::NotFound);
     hub.shutdown();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_windows_of_one_user_do_not_make_others_wait() {
+    let bench = Bench::new().await;
+    let mut other = bench.other().await;
+    other
+        .run(
+            "INSERT INTO assessment (title, site_id, department_id, hazard_id, probability, severity, status) \
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) \
+             SELECT 'row number ' || i, 1, 1, 1, 1 + i % 5, 1 + i % 3, 'open' FROM n",
+        )
+        .await;
+    let (hub, frames) = bench.hub(FeedOptions::default()).await;
+    // What one socket may hold: 32 contexts of 16 windows.
+    for number in 0..512 {
+        let query = Query {
+            filter: Filter::contains("title", format!("no such {number}")),
+            sorters: Vec::new(),
+        };
+        let ticket = match hub.prepare("assessments", query, Range::new(0, 1), &viewer()) {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                println!("refused after {number} windows: {}", error.message);
+                break;
+            }
+        };
+        hub.open(ticket.window).await.unwrap();
+    }
+    let ordinary = hub
+        .prepare(
+            "assessments",
+            Query::default(),
+            Range::new(0, 10),
+            &Viewer::new("bob", "admin"),
+        )
+        .unwrap();
+    hub.open(ordinary.window).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut worst = Duration::ZERO;
+    for round in 0..4 {
+        frames.take(&ordinary.topic);
+        let started = Instant::now();
+        other
+            .run(&format!("UPDATE assessment SET title = 'changed {round}' WHERE id = 1"))
+            .await;
+        other.run(&insert_sql(60_000 + round, "new", 1, 3, "open")).await;
+        while frames.take(&ordinary.topic).is_empty() {
+            assert!(started.elapsed() < Duration::from_secs(30), "nothing in 30 s");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        worst = worst.max(started.elapsed());
+    }
+    println!("the ordinary window waited at most {worst:?}");
+    assert!(
+        worst < Duration::from_secs(1),
+        "others wait {worst:?} for one user's windows"
+    );
+    hub.shutdown();
+}

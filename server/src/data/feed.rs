@@ -6,7 +6,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -37,6 +40,8 @@ const BLAME_AFTER: u32 = 3;
 const GATHER: Duration = Duration::from_millis(4);
 /// A count may take at most this share of the time: one part counting, this many parts not.
 const COUNT_REST: u32 = 10;
+/// Time for counting in one step, over all groups; the others wait for the next step.
+const COUNT_BUDGET: Duration = Duration::from_millis(50);
 /// Steps between two looks at whether the log should be pruned.
 const PRUNE_EVERY: u64 = 512;
 
@@ -170,6 +175,7 @@ pub(crate) async fn step(hub: &HubInner) -> Result<()> {
             source: source.as_ref(),
             columns,
             position: batch.position.number(),
+            counting: AtomicU64::new(0),
         };
         step.run(&mut transaction, &slots, &effect).await?;
     }
@@ -180,16 +186,25 @@ pub(crate) async fn step(hub: &HubInner) -> Result<()> {
 
 /// Takes over the new position. A window that was read meanwhile, before the step's snapshot, has missed the step.
 fn finish(hub: &HubInner, slots: &[Arc<Slot>], position: Position) {
-    let loaded = hub.loaded();
     let mut missed = false;
+    // One lock for the look and the new position: a window that is read in between would be told by neither.
     let mut registry = hub.registry();
-    for slot in loaded
-        .iter()
+    let loaded = registry
+        .windows
+        .values()
+        .filter(|entry| entry.loaded)
+        .map(|entry| entry.slot.clone());
+    let late: Vec<_> = loaded
         .filter(|slot| !slots.iter().any(|known| Arc::ptr_eq(known, slot)))
-    {
+        .collect();
+    for slot in late {
         let read_at = slot.loaded_at.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if read_at.is_none_or(|read_at| position.may_be_past(&read_at)) {
             slot.dirty.store(true, Ordering::Release);
+            // Its count may be as old as the window.
+            if let Some(count) = registry.counts.get_mut(&slot.group) {
+                count.stale = true;
+            }
             missed = true;
         }
     }
@@ -262,6 +277,8 @@ struct SourceStep<'a> {
     source: &'a dyn DataSource,
     columns: &'a [&'static str],
     position: u64,
+    /// What this step has spent on counting, in microseconds.
+    counting: AtomicU64,
 }
 
 impl SourceStep<'_> {
@@ -352,7 +369,8 @@ impl SourceStep<'_> {
             match registry.counts.get_mut(group) {
                 Some(count) => {
                     count.stale |= moved;
-                    count.stale && now.duration_since(count.at) >= count.cost * COUNT_REST
+                    let rested = now.duration_since(count.at) >= count.cost * COUNT_REST;
+                    count.stale && rested && Duration::from_micros(self.counting.load(Ordering::Relaxed)) < COUNT_BUDGET
                 }
                 None => true,
             }
@@ -361,6 +379,8 @@ impl SourceStep<'_> {
             return Ok(None);
         }
         let (total, cost) = reader.count(scope).await?;
+        let micros = u64::try_from(cost.as_micros()).unwrap_or(u64::MAX);
+        self.counting.fetch_add(micros, Ordering::Relaxed);
         let count = Count {
             total,
             at: Instant::now(),

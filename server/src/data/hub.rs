@@ -27,7 +27,7 @@ use super::{
     feed,
     options::FeedOptions,
     reader::Reader,
-    registry::{Count, Entry, Registry, Slot, WindowKey},
+    registry::{Count, Entry, MAX_HOLDS_PER_USER, Registry, Slot, WindowKey},
     source::{DataSource, Rule, Viewer, check},
     sql::Scope,
     window::Window,
@@ -200,6 +200,10 @@ impl DataHub {
             range,
         };
         let mut registry = self.inner.registry();
+        if !registry.hold(&viewer.user) {
+            let message = format!("{MAX_HOLDS_PER_USER} windows of this user are open; close one first.");
+            return Err(Error::new(ErrorKind::Busy, message));
+        }
         let known = registry.by_key.get(&key).cloned();
         if let Some(entry) = known.and_then(|id| registry.windows.get_mut(&id)) {
             entry.holders += 1;
@@ -209,6 +213,7 @@ impl DataHub {
             });
         }
         if registry.windows.len() >= MAX_WINDOWS {
+            registry.let_go(&viewer.user);
             return Err(Error::new(
                 ErrorKind::Busy,
                 "Too many windows are open. Please try again later.",
@@ -261,9 +266,10 @@ impl DataHub {
             .await
     }
 
-    /// Gives up one hold on a window; with the last one it is gone, and its topic with it. Unknown windows are ignored.
-    pub fn close(&self, window: &WindowId) {
+    /// Gives up one hold of a viewer on a window; with the last one it is gone, and its topic with it. Unknown windows are ignored.
+    pub fn close(&self, window: &WindowId, viewer: &Viewer) {
         let mut registry = self.inner.registry();
+        registry.let_go(&viewer.user);
         let Some(entry) = registry.windows.get_mut(window) else {
             return;
         };

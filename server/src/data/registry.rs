@@ -56,6 +56,9 @@ pub(crate) struct Count {
     pub(crate) stale: bool,
 }
 
+/// Holds on windows that one user may have, over all tabs; a grid needs one, two while it scrolls.
+pub(crate) const MAX_HOLDS_PER_USER: usize = 64;
+
 /// All windows, the counts of their groups, and where the feed stands.
 #[derive(Default)]
 pub(crate) struct Registry {
@@ -63,9 +66,29 @@ pub(crate) struct Registry {
     pub(crate) by_key: BTreeMap<WindowKey, WindowId>,
     pub(crate) counts: BTreeMap<String, Count>,
     pub(crate) position: Option<Position>,
+    /// How many holds each user has on windows, so that one cannot take them all.
+    pub(crate) holds: BTreeMap<String, usize>,
 }
 
 impl Registry {
+    /// One more hold of a user, unless that would be too many.
+    pub(crate) fn hold(&mut self, user: &str) -> bool {
+        let holds = self.holds.entry(user.to_owned()).or_default();
+        let room = *holds < MAX_HOLDS_PER_USER;
+        *holds += usize::from(room);
+        room
+    }
+
+    /// One hold less.
+    pub(crate) fn let_go(&mut self, user: &str) {
+        if let Some(holds) = self.holds.get_mut(user) {
+            *holds -= 1;
+            if *holds == 0 {
+                self.holds.remove(user);
+            }
+        }
+    }
+
     /// Forgets a window, and its group's count if it was the group's last one.
     pub(crate) fn remove(&mut self, window: &WindowId) {
         let Some(Entry { slot, .. }) = self.windows.remove(window) else {

@@ -41,9 +41,31 @@ pub struct CursorNode {
     windows: RefCell<BTreeMap<WindowId, Held>>,
 }
 
+/// What a session has of a window; dropping it takes both back.
 struct Held {
+    realm: RealmHandle,
     session: SessionId,
     topic: Uri,
+    _hold: Hold,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.realm.revoke(self.session, self.topic.clone());
+    }
+}
+
+/// One hold on a window, from the moment that the hub counts it.
+struct Hold {
+    hub: DataHub,
+    window: WindowId,
+    viewer: Viewer,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.hub.close(&self.window, &self.viewer);
+    }
 }
 
 impl CursorNode {
@@ -63,13 +85,6 @@ impl CursorNode {
             .then_some(())
             .ok_or_else(|| Error::new(ErrorKind::NotFound, "The window is not open."))
     }
-
-    fn release(&self, window: &WindowId) {
-        if let Some(held) = self.windows.borrow_mut().remove(window) {
-            self.scope.realm.revoke(held.session, held.topic);
-            self.hub.close(window);
-        }
-    }
 }
 
 impl Cursor for CursorNode {
@@ -77,36 +92,35 @@ impl Cursor for CursorNode {
         let caller = Caller::current().and_then(|caller| caller.session);
         let session =
             caller.ok_or_else(|| Error::new(ErrorKind::NotAuthorized, "Only a session can hold a window."))?;
-        // A generation of the browser that is gone holds nothing any more.
-        let stale: Vec<_> = self
-            .windows
-            .borrow()
-            .iter()
-            .filter(|(_, held)| held.session != session)
-            .map(|(id, _)| id.clone())
-            .collect();
-        stale.iter().for_each(|window| self.release(window));
-        if self.windows.borrow().len() >= WINDOW_LIMIT {
-            return Err(Error::new(
-                ErrorKind::Busy,
-                format!("{WINDOW_LIMIT} windows are open; close one first."),
-            ));
-        }
-        let ticket = self.hub.prepare(self.source, query, range, &self.viewer())?;
+        let viewer = self.viewer();
+        let ticket = self.hub.prepare(self.source, query, range, &viewer)?;
+        let hold = Hold {
+            hub: self.hub.clone(),
+            window: ticket.window.clone(),
+            viewer,
+        };
         let topic = Uri::strict(&ticket.topic)?;
-        self.scope
-            .realm
-            .grant(session, topic.clone())
-            .await
-            .map_err(|error| super::internal(&error))?;
-        let before = self
-            .windows
-            .borrow_mut()
-            .insert(ticket.window.clone(), Held { session, topic });
-        if before.is_some() {
-            // The same window twice is one hold.
-            self.hub.close(&ticket.window);
+        // What an older link of the same browser held goes only now: the window that is asked for again stays alive.
+        self.windows.borrow_mut().retain(|_, held| held.session == session);
+        if !self.windows.borrow().contains_key(&ticket.window) {
+            let mut windows = self.windows.borrow_mut();
+            if windows.len() >= WINDOW_LIMIT {
+                let message = format!("{WINDOW_LIMIT} windows are open; close one first.");
+                return Err(Error::new(ErrorKind::Busy, message));
+            }
+            let realm = self.scope.realm.clone();
+            windows.insert(
+                ticket.window.clone(),
+                Held {
+                    realm,
+                    session,
+                    topic: topic.clone(),
+                    _hold: hold,
+                },
+            );
         }
+        let granted = self.scope.realm.grant(session, topic).await;
+        granted.map_err(|error| super::internal(&error))?;
         Ok(ticket)
     }
 
@@ -121,7 +135,7 @@ impl Cursor for CursorNode {
     }
 
     async fn close(&self, window: WindowId) -> Result<()> {
-        self.release(&window);
+        self.windows.borrow_mut().remove(&window);
         Ok(())
     }
 
@@ -146,8 +160,7 @@ impl Cursor for CursorNode {
 impl CursorNode {
     #[handler(on_node_unbind)]
     fn let_go(&self) {
-        let held: Vec<_> = self.windows.borrow().keys().cloned().collect();
-        held.iter().for_each(|window| self.release(window));
+        self.windows.borrow_mut().clear();
     }
 }
 
