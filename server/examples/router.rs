@@ -1,12 +1,13 @@
 //! `cargo run -p coati-server --example router -- --addr 127.0.0.1:8080 --realm realm1`: a bare WAMP router.
 //!
-//! Everybody who reaches the address is `anonymous` and may do everything outside `wamp.`.
+//! Without `--config`, everybody who reaches the address is `anonymous` and may do everything.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use coati_server::{
-    Config, Server,
+    Config, Result, Server, ServerBuilder,
+    config::file::RouterFile,
     router::{Limits, Open},
     telemetry,
 };
@@ -14,32 +15,55 @@ use coati_server::{
 /// A bare WAMP router for any client: WebSocket at /ws with JSON, MessagePack or CBOR.
 #[derive(Parser)]
 struct Options {
-    /// Where to listen.
-    #[arg(long, default_value = "127.0.0.1:8080")]
-    addr: SocketAddr,
-    /// The realm that it routes.
-    #[arg(long, default_value = "realm1")]
-    realm: String,
+    /// Where to listen; 127.0.0.1:8080 unless the configuration says otherwise.
+    #[arg(long)]
+    addr: Option<SocketAddr>,
+    /// The realm that it routes; realm1 unless the configuration says otherwise.
+    #[arg(long)]
+    realm: Option<String>,
+    /// Connections that one address may have.
+    #[arg(long)]
+    per_address: Option<usize>,
+    /// Realm, roles, transports, limits and components; see router.toml beside this file.
+    #[arg(long)]
+    config: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
     telemetry::start_logging();
-    let config = Config {
-        address: options.addr,
-        ..Config::default()
+    let ended = match builder(options) {
+        Ok(server) => server.run().await,
+        Err(error) => Err(error),
     };
-    let server = Server::builder()
-        .config(config)
-        .realm(options.realm)
-        .authorizer(Box::new(Open))
-        .role_limits("anonymous", Limits::COMPONENT);
-    match server.run().await {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the router ends");
             ExitCode::FAILURE
         }
     }
+}
+
+fn builder(options: Options) -> Result<ServerBuilder> {
+    let mut config = Config::default();
+    config.address.set_port(8080);
+    if let Some(limit) = options.per_address {
+        config.connections.per_address = limit;
+    }
+    let mut server = match options.config {
+        Some(file) => RouterFile::read(&file)?.builder(config)?,
+        None => Server::builder()
+            .config(config)
+            .authorizer(Box::new(Open))
+            .role_limits("anonymous", Limits::COMPONENT),
+    };
+    if let Some(address) = options.addr {
+        server = server.address(address);
+    }
+    if let Some(realm) = options.realm {
+        server = server.realm(realm);
+    }
+    Ok(server)
 }

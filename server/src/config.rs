@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+pub mod file;
+
 use crate::error::{Error, Result};
 
 /// The settings of one server process.

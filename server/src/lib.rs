@@ -1,6 +1,7 @@
 //! Runs Coati nodes natively: HTTP, the WAMP router's shells, session trees and live data.
 
 pub mod auth;
+pub mod component;
 pub mod config;
 mod connection;
 #[cfg(feature = "data")]
@@ -15,6 +16,7 @@ pub mod shutdown;
 pub mod telemetry;
 pub mod tree_host;
 
+pub use component::Component;
 pub use config::Config;
 pub use error::{Error, ErrorKind, Result};
 pub use http::assets::Asset;

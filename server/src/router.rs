@@ -3,7 +3,9 @@
 mod peer_queue;
 pub(crate) mod queue;
 pub(crate) mod realm;
+mod roles;
 mod task;
 
 pub use realm::{RealmHandle, RealmStats};
+pub use roles::{Permission, Roles};
 pub use shared::wamp::router::{Action, Authorizer, BaseAuthorizer, Decision, Limits, Open, Principal, RouterConfig};

@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::{AccountStore, Authenticator},
+    component::{Component, Components},
     config::{Config, RawAddress},
     connection::{RawListener, Sockets},
     error::{Error, ErrorKind, Result},
@@ -59,6 +60,7 @@ impl Server {
             accounts: None,
             services: Vec::new(),
             ready_checks: Vec::new(),
+            components: Vec::new(),
         }
     }
 }
@@ -78,6 +80,7 @@ pub struct ServerBuilder {
     accounts: Option<Arc<dyn AccountStore>>,
     services: Vec<Arc<dyn Service>>,
     ready_checks: Vec<(String, ReadyCheck)>,
+    components: Vec<Component>,
 }
 
 impl fmt::Debug for ServerBuilder {
@@ -93,6 +96,12 @@ impl ServerBuilder {
     /// The settings.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Where to listen, whatever the settings say.
+    pub fn address(mut self, address: SocketAddr) -> Self {
+        self.config.address = address;
         self
     }
 
@@ -158,12 +167,19 @@ impl ServerBuilder {
         self
     }
 
+    /// One more component, which runs for as long as the server does.
+    pub fn component(mut self, component: Component) -> Self {
+        self.components.push(component);
+        self
+    }
+
     /// Starts the server and returns as soon as it serves.
     ///
     /// # Errors
     /// Wrong settings, a taken address, a service that does not start.
     pub async fn start(mut self) -> Result<Running> {
         self.config.validate()?;
+        self.components.iter().try_for_each(Component::validate)?;
         telemetry::metrics();
         let listener = listen(self.config.address).await?;
         let address = listener
@@ -212,8 +228,23 @@ impl ServerBuilder {
         }
         app.serving.store(true, Ordering::Release);
         tracing::info!(url = %format_args!("http://{address}/"), realm = %realm.name(), "listening");
+        tracing::info!(
+            connections = limits.total,
+            per_address = limits.per_address,
+            browser_message = limits.browser_message,
+            component_message = limits.component_message,
+            queue_bytes = limits.queue.bytes,
+            queue_messages = limits.queue.frames,
+            "limits in force"
+        );
+        let environment = BTreeMap::from([
+            ("COATI_URL".to_owned(), format!("ws://{address}/ws")),
+            ("COATI_REALM".to_owned(), realm.name().to_string()),
+        ]);
+        let components = Components::start(self.components, &environment);
         Ok(Running {
             address,
+            components,
             raw_addresses,
             app,
             trees: tree_threads,
@@ -273,6 +304,7 @@ impl ServerBuilder {
 pub struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) raw_addresses: Vec<SocketAddr>,
+    pub(crate) components: Components,
     pub(crate) app: App,
     pub(crate) trees: Arc<ThreadTreeHost>,
     pub(crate) stop: CancellationToken,

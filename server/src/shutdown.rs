@@ -29,15 +29,22 @@ pub async fn requested() -> Result<()> {
 ///
 /// 1. `/readyz` says no, so that nobody sends more work here.
 /// 2. The listener closes; requests at hand finish.
-/// 3. Everybody in the realm gets GOODBYE `wamp.close.system_shutdown`: browsers know that it is worth coming back, trees
+/// 3. Components are told to end, so that they can leave in order.
+/// 4. Everybody in the realm gets GOODBYE `wamp.close.system_shutdown`: browsers know that it is worth coming back, trees
 ///    finish what they write.
-/// 4. Sockets and session trees end.
-/// 5. What is left after the time of the configuration is dropped.
+/// 5. Sockets and session trees end.
+/// 6. What is left after the time of the configuration is dropped.
 pub(crate) async fn end(running: Running) {
     let deadline = Instant::now() + running.app.config.shutdown_within;
     running.app.serving.store(false, Ordering::Release);
     running.stop.cancel();
     running.app.tasks.close();
+    if tokio::time::timeout_at(deadline.into(), running.components.stop())
+        .await
+        .is_err()
+    {
+        tracing::warn!("components were left behind");
+    }
     if tokio::time::timeout_at(deadline.into(), running.app.realm.shutdown())
         .await
         .is_err()

@@ -27,6 +27,8 @@ pub const FEED_LAG: &str = "coati_feed_lag_seconds";
 pub const TREE_STALLS: &str = "coati_tree_stalls_total";
 /// The longest that a tree thread was late, in seconds, since the last reading.
 pub const TREE_LATENESS: &str = "coati_tree_lateness_seconds";
+/// Times that a component was started again, by component.
+pub const COMPONENT_RESTARTS: &str = "coati_component_restarts_total";
 /// Running session trees.
 pub const TREES: &str = "coati_trees";
 
@@ -72,6 +74,10 @@ fn describe() {
     metrics::describe_counter!(VIOLATIONS, "sessions ended because the peer broke the protocol");
     metrics::describe_counter!(REFUSED, "requests and sockets refused, by reason");
     metrics::describe_counter!(LOGINS, "logins tried, by outcome");
+    metrics::describe_counter!(
+        COMPONENT_RESTARTS,
+        "times that a component was started again, by component"
+    );
     metrics::describe_counter!(TREE_STALLS, "times that a tree thread was late");
     // A counter or gauge shows up in the text only once it was touched; zero is an answer too.
     for gauge in [SESSIONS, CONNECTIONS, QUEUE_BYTES, FEED_LAG, TREES, TREE_LATENESS] {
