@@ -10,6 +10,7 @@
 //! a queue, so with every capacity at 1 nothing deadlocks: a callee that itself calls is answered through reserved
 //! room. When an EVENT finds no room, the shell closes the slow peer.
 
+pub mod authentication;
 mod authorizer;
 mod broker;
 mod calls;
@@ -35,6 +36,7 @@ use std::{
     time::Duration,
 };
 
+pub use authentication::{Authentication, Salt, SharedSecret, TicketHash};
 pub use authorizer::{Action, Authorizer, BaseAuthorizer, Decision, Open};
 pub use outgoing::Outgoing;
 pub use retained::RetentionLimits;
@@ -146,6 +148,8 @@ pub struct RouterConfig {
     pub meta_roles: BTreeSet<String>,
     /// How much is retained.
     pub retention: RetentionLimits,
+    /// Who may join and how that is proven; none = as whom the transport says.
+    pub authentication: Option<Authentication>,
     /// Unix time at the origin of [`Input::Tick`]'s clock, for the dates in the meta API.
     pub epoch: Duration,
 }
@@ -162,6 +166,7 @@ impl RouterConfig {
             syntax: Syntax::Loose,
             meta_roles: BTreeSet::new(),
             retention: RetentionLimits::default(),
+            authentication: None,
             epoch: Duration::ZERO,
         }
     }
@@ -443,7 +448,7 @@ impl Router {
     pub fn session_at(&self, connection: ConnectionId) -> Option<SessionId> {
         match self.connections.get(&connection)?.state {
             State::Joined(ref joined) => Some(joined.info.session),
-            State::Attached | State::Closing => None,
+            State::Attached | State::Challenged(_) | State::Closing => None,
         }
     }
 

@@ -232,6 +232,8 @@ pub mod error {
     pub const PAYLOAD_SIZE_EXCEEDED: &str = "wamp.error.payload_size_exceeded";
     /// The callee lacks a feature that the request needs.
     pub const FEATURE_NOT_SUPPORTED: &str = "wamp.error.feature_not_supported";
+    /// The proof of who somebody is was wrong, or there is no such user.
+    pub const AUTHENTICATION_FAILED: &str = "wamp.error.authentication_failed";
     /// None of the offered ways to authenticate is available.
     pub const NO_AUTH_METHOD: &str = "wamp.error.no_auth_method";
     /// Too many calls, subscriptions or registrations at once.

@@ -26,7 +26,7 @@ impl Router {
     pub(super) fn message(&mut self, connection: ConnectionId, message: Message, out: &mut Vec<Output>) {
         let member = match self.connections.get(&connection).map(|known| &known.state) {
             Some(State::Joined(joined)) => Arc::clone(&joined.member),
-            Some(State::Attached) => return self.first_message(connection, message, out),
+            Some(State::Attached | State::Challenged(_)) => return self.first_message(connection, message, out),
             Some(State::Closing) | None => return,
         };
         match message {

@@ -5,13 +5,16 @@ use std::{collections::BTreeSet, sync::Arc};
 use crate::wamp::{
     codec::CodecId,
     id::SessionId,
-    message::{Hello, Message, Welcome, WelcomeDetails},
+    message::{Authenticate, Hello, HelloDetails, Message, Welcome, WelcomeDetails},
     role::{Roles, feature},
     uri::{Uri, close, error},
 };
 
 use super::{
-    Class, ConnectionId, Limits, Outgoing, Output, Principal, Router, broker::Member, calls::CalleeFeatures,
+    Class, ConnectionId, Limits, Outgoing, Output, Principal, Router,
+    authentication::{Expected, Verdict},
+    broker::Member,
+    calls::CalleeFeatures,
     testament::Testament,
 };
 
@@ -40,10 +43,20 @@ pub(super) struct Connection {
 pub(super) enum State {
     /// Waits for HELLO.
     Attached,
+    /// Waits for AUTHENTICATE.
+    Challenged(Box<Challenged>),
     /// In the realm.
     Joined(Box<Joined>),
     /// Told to go; everything that still comes is ignored.
     Closing,
+}
+
+/// A HELLO whose sender has to prove who it is.
+#[derive(Debug)]
+pub(super) struct Challenged {
+    session: SessionId,
+    hello: HelloDetails,
+    expected: Expected,
 }
 
 /// What the router knows of a session.
@@ -76,21 +89,26 @@ impl Router {
     pub(super) fn joined(&self, session: SessionId) -> Option<&Joined> {
         match &self.connections.get(self.sessions.get(&session)?)?.state {
             State::Joined(joined) => Some(joined),
-            State::Attached | State::Closing => None,
+            State::Attached | State::Challenged(_) | State::Closing => None,
         }
     }
 
     pub(super) fn joined_mut(&mut self, session: SessionId) -> Option<&mut Joined> {
         match &mut self.connections.get_mut(self.sessions.get(&session)?)?.state {
             State::Joined(joined) => Some(joined),
-            State::Attached | State::Closing => None,
+            State::Attached | State::Challenged(_) | State::Closing => None,
         }
     }
 
     /// A message from a connection that has no session yet.
     pub(super) fn first_message(&mut self, connection: ConnectionId, message: Message, out: &mut Vec<Output>) {
+        let is_challenged = self
+            .connections
+            .get(&connection)
+            .is_some_and(|known| matches!(known.state, State::Challenged(_)));
         match message {
-            Message::Hello(hello) => self.open(connection, *hello, out),
+            Message::Hello(hello) if !is_challenged => self.open(connection, *hello, out),
+            Message::Authenticate(answer) if is_challenged => self.authenticate(connection, &answer, out),
             Message::Abort(_) => self.close(connection, close::NORMAL, out),
             // An answer to our own GOODBYE that crossed with the peer's.
             Message::Goodbye(_) => {}
@@ -103,7 +121,7 @@ impl Router {
             let text = format!("There is no realm '{}' here.", hello.realm);
             return self.abort(id, error::NO_SUCH_REALM, text, out);
         }
-        let Some(connection) = self.connections.get_mut(&id) else {
+        let Some(connection) = self.connections.get(&id) else {
             return;
         };
         let principal = connection.principal.clone();
@@ -119,6 +137,67 @@ impl Router {
                 break drawn;
             }
         };
+        let date = self.date(self.now);
+        let verdict = match &mut self.config.authentication {
+            Some(authentication) if !principal.internal => {
+                authentication.hello(&hello.details, &principal, session, &date)
+            }
+            Some(_) | None => Verdict::Welcome(principal),
+        };
+        match verdict {
+            Verdict::Welcome(principal) => self.welcome(id, session, principal, &hello.details, out),
+            Verdict::Challenge(challenge, expected) => {
+                let hello = hello.details;
+                let challenged = Challenged {
+                    session,
+                    hello,
+                    expected,
+                };
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.state = State::Challenged(Box::new(challenged));
+                }
+                control(id, Message::Challenge(challenge), out);
+            }
+            Verdict::Refuse(reason, text) => self.abort(id, reason, text.to_owned(), out),
+        }
+    }
+
+    /// The answer to a challenge.
+    fn authenticate(&mut self, id: ConnectionId, answer: &Authenticate, out: &mut Vec<Output>) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let State::Challenged(challenged) = std::mem::replace(&mut connection.state, State::Attached) else {
+            return;
+        };
+        let Challenged {
+            session,
+            hello,
+            expected,
+        } = *challenged;
+        match expected.prove(answer) {
+            Some(principal) if !self.sessions.contains_key(&session) => {
+                self.welcome(id, session, principal, &hello, out);
+            }
+            Some(_) | None => {
+                let text = "The name or the proof is wrong.".to_owned();
+                self.abort(id, error::AUTHENTICATION_FAILED, text, out);
+            }
+        }
+    }
+
+    /// Opens a session for somebody who has proven who it is.
+    fn welcome(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        principal: Principal,
+        hello: &HelloDetails,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
         let limits = match self.config.limits.get(&principal.authrole) {
             Some(limits) => *limits,
             None if principal.internal => Limits::COMPONENT,
@@ -133,7 +212,7 @@ impl Router {
             authid: principal.authid.clone(),
             authrole: principal.authrole.clone(),
         });
-        let roles = &hello.details.roles;
+        let roles = &hello.roles;
         let features = CalleeFeatures {
             cancels: roles.has("callee", feature::CALL_CANCELING),
             progresses: roles.has("callee", feature::PROGRESSIVE_CALL_RESULTS),
