@@ -11,6 +11,7 @@ use shared::{
 use wasm_bindgen::JsCast;
 
 pub mod browse;
+mod claim;
 pub mod connection;
 pub mod desktop;
 pub mod form;

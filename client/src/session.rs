@@ -23,6 +23,7 @@ use shared::{
 use web_sys::Storage;
 
 use crate::{
+    claim::claim,
     connection::{Ending, LinkUser},
     view::{View, Views},
 };
@@ -226,12 +227,21 @@ impl Session {
     }
 
     async fn join(self: Rc<Self>, peer: Peer) -> Result<()> {
-        let request = StartSession { resume: stored() };
+        let first = self.joins.get() == 0;
+        let resume = match stored() {
+            // A page that has just loaded may be the copy of one that lives.
+            Some(resume) if first && !claim(&resume.base).await => None,
+            resume => resume,
+        };
+        let request = StartSession { resume };
         let payload = Payload::encode(peer.codec(), &(request,))?;
         let answer = peer
             .call(&Uri::unchecked(START_SESSION), payload, CallOptions::default())
             .await?;
         let (started,): (SessionStarted,) = answer.decode_args()?;
+        if first && !started.resumed {
+            claim(&started.base).await;
+        }
         store(&Resume {
             base: started.base.clone(),
             secret: started.secret.clone(),

@@ -87,9 +87,14 @@ impl ServerMemberNode {
         let browser = self
             .remote::<dyn ClientMember>("@client")?
             .with_timeout(Some(PAIRING_TIMEOUT));
-        let view = browser.create_view(offer).await?;
+        let view = Path::new(&browser.create_view(offer).await?)?;
+        // The browser's word: `#view` must not lead anywhere else than to the browser.
+        let client = self.resolve("@client")?;
+        if !view.is_within(&client) {
+            return Err(Error::new(ErrorKind::InvalidArgument, "The view is not below @client."));
+        }
         let context = open.controller.node_context().ok_or_else(bound)?;
-        context.set_reference("view", Path::new(&view)?);
+        context.set_reference("view", view);
         open.controller.clone().paired().await
     }
 
