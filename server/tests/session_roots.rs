@@ -3,18 +3,20 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use coati_server::{
     Running, Server,
     auth::MemoryAccounts,
     peer::websocket::Dial,
-    service::{Catalogue, Sessions},
+    service::{Candidate, Catalogue, Controller, Sessions},
 };
+use futures::{FutureExt, future::LocalBoxFuture};
 use shared::{
-    error::{ErrorKind, Result},
+    intent::{Intent, Operation},
     platform::default_platform,
-    session_root::{Resume, START_SESSION, SessionStarted, StartSession},
+    prelude::*,
+    session_root::{ClientMember, PairingOffer, Resume, START_SESSION, ServerMember, SessionStarted, StartSession},
     wamp::{
         message::CallOptions,
         payload::Payload,
@@ -25,6 +27,43 @@ use shared::{
 use support::{PASSWORD, log_in, private};
 use tokio::task::LocalSet;
 
+/// A controller that does nothing, for a view that lies.
+#[node]
+struct Plain {}
+
+impl Controller for Plain {
+    fn paired(self: Rc<Self>) -> LocalBoxFuture<'static, Result<()>> {
+        std::future::ready(Ok(())).boxed_local()
+    }
+}
+
+/// A browser's member that answers the path that it was made with, whatever is asked of it.
+#[node(ClientMember)]
+struct Browser {
+    answer: String,
+}
+
+impl ClientMember for Browser {
+    async fn create_view(&self, _offer: PairingOffer) -> Result<String> {
+        Ok(self.answer.clone())
+    }
+
+    async fn drop_view(&self, _name: String) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn plain() -> Catalogue {
+    Catalogue::default().with(Candidate {
+        operation: Operation::View,
+        source: "plain",
+        view: "plain",
+        title: "Plain",
+        roles: &["editor"],
+        build: Box::new(|_, _| Ok(Plain::new())),
+    })
+}
+
 /// How long the roots of these tests wait for their browser.
 const KEEP_FOR: Duration = Duration::from_millis(300);
 
@@ -33,7 +72,7 @@ async fn server() -> Running {
     for name in ["anna", "bert"] {
         accounts.add(name, PASSWORD, "editor").await.expect("a fresh store");
     }
-    let sessions = Sessions::new(Catalogue::default(), accounts.clone()).keep_for(KEEP_FOR);
+    let sessions = Sessions::new(plain(), accounts.clone()).keep_for(KEEP_FOR);
     let builder = Server::builder().config(private()).accounts(accounts);
     builder
         .service(Arc::new(sessions))
@@ -185,6 +224,29 @@ async fn a_session_gets_one_root() {
             .expect_err("a second one is refused");
         assert_eq!(refused.kind, ErrorKind::Refused);
         ping(&anna, &first.base).await.expect("the first one stays");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_view_is_below_the_browsers_own_member_and_nowhere_else() {
+    local(async |server| {
+        let anna = join(server, "anna").await;
+        let base = start(&anna, None).await.base;
+        let context = NodeContext::root(default_platform(), Some(anna.clone()));
+        let at = Path::root(&base).expect("a base").join("client").expect("a path");
+        let open = async |answer: String| {
+            let browser = Browser::new(answer);
+            browser.node_bind(&at, &context).await.expect("it binds");
+            let server = browser.remote::<dyn ServerMember>("@server").expect("it resolves");
+            let opened = server.open(Intent::view("plain"), None).await;
+            browser.node_unbind().await.expect("it unbinds");
+            opened.map_err(|error| error.kind)
+        };
+        let elsewhere = format!("session.{}.server", "0".repeat(32));
+        assert_eq!(open(elsewhere).await, Err(ErrorKind::InvalidArgument));
+        assert_eq!(open(format!("{base}.clients")).await, Err(ErrorKind::InvalidArgument));
+        assert_eq!(open(format!("{base}.client.plain_1")).await, Ok("plain_1".to_owned()));
     })
     .await;
 }
