@@ -81,6 +81,48 @@ pub const fn fingerprint(signature: &str) -> u64 {
     fnv1a(signature.as_bytes())
 }
 
+/// For generated code.
+#[doc(hidden)]
+pub use serde;
+
+/// For generated code: fails to compile if two contracts of one node have a method of the same name, of which one could
+/// never be called.
+#[doc(hidden)]
+pub const fn assert_no_clash(contracts: &[ContractInfo]) {
+    let mut one = 0;
+    while one < contracts.len() {
+        let mut other = one + 1;
+        while other < contracts.len() {
+            let (mut left, these) = (0, contracts[one].methods);
+            while left < these.len() {
+                let (mut right, those) = (0, contracts[other].methods);
+                while right < those.len() {
+                    let clash = same(these[left].as_bytes(), those[right].as_bytes());
+                    assert!(!clash, "two contracts of this node have a method of the same name");
+                    right += 1;
+                }
+                left += 1;
+            }
+            other += 1;
+        }
+        one += 1;
+    }
+}
+
+const fn same(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    let mut index = 0;
+    while index < left.len() {
+        if left[index] != right[index] {
+            return false;
+        }
+        index += 1;
+    }
+    true
+}
+
 /// A call that runs, for generated code.
 #[doc(hidden)]
 pub type Running = LocalBoxFuture<'static, Result<Answer>>;

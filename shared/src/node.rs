@@ -61,6 +61,11 @@ pub trait Node: Any {
     /// The contracts that the node implements.
     fn node_contracts(&self) -> &'static [ContractInfo];
 
+    /// Whether each call is registered by itself, for those who look into the router's registrations.
+    fn node_registers_each(&self) -> bool {
+        false
+    }
+
     /// The signals that the node declares, with their names.
     fn node_signals(&self) -> Vec<(&'static str, &dyn SignalPort)>;
 

@@ -74,6 +74,9 @@ impl From<PathError> for Error {
     }
 }
 
+/// A method or signal of this name stands at the node's own path instead of below it.
+pub const ITSELF: &str = "itself";
+
 /// An absolute address, with the base that `@` stands for.
 ///
 /// Equality, order, hash and serialised form are those of the absolute text: the base says how queries resolve, not
@@ -159,6 +162,16 @@ impl Path {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The URI of a node's method or signal: below its path, or the path itself for [`ITSELF`].
+    #[must_use]
+    pub fn endpoint(&self, name: &str) -> String {
+        if name == ITSELF {
+            self.to_string()
+        } else {
+            format!("{self}.{name}")
+        }
     }
 
     /// The last name.

@@ -8,5 +8,5 @@ pub use crate::{
     node::{Audience, Caller, Node, NodeContext, NodeCore, NodeEvent, NodeExt, Phase},
     path::{Path, PathError},
     signal::{Connection, Delivery, Signal, SignalRef},
-    state::{Computed, Value, Watch},
+    state::{Computed, Dictionary, Value, Watch},
 };

@@ -311,6 +311,18 @@ pub struct Signal<T> {
 struct Inner {
     port: RefCell<Option<Port>>,
     direct: RefCell<(u64, Vec<(u64, Deliver)>)>,
+    observers: RefCell<Vec<Observer>>,
+}
+
+type Observer = Rc<dyn Fn(Observed)>;
+
+/// What observers of a signal are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// A handler is about to be connected to the object; so many were before.
+    Connecting(usize),
+    /// A handler was disconnected; so many are left.
+    Disconnected(usize),
 }
 
 /// Where a bound signal is.
@@ -357,6 +369,7 @@ impl<T: SignalPayload> Signal<T> {
     /// Runs `handler` at every notification of this object, bound or not, until the handle is dropped.
     #[must_use = "dropping the connection disconnects"]
     pub fn connect(&self, handler: impl Fn(T) + 'static) -> Connection {
+        self.inner.tell(Observed::Connecting);
         let id = {
             let mut direct = self.inner.direct.borrow_mut();
             direct.0 += 1;
@@ -368,12 +381,25 @@ impl<T: SignalPayload> Signal<T> {
         Connection::new(move || {
             if let Some(inner) = inner.upgrade() {
                 inner.direct.borrow_mut().1.retain(|(known, _)| *known != id);
+                inner.tell(Observed::Disconnected);
             }
         })
+    }
+
+    /// Tells `observer` of every handler that is connected to this object or disconnected, for as long as there is the
+    /// signal. Handlers that types declare do not count.
+    pub fn observe(&self, observer: impl Fn(Observed) + 'static) {
+        self.inner.observers.borrow_mut().push(Rc::new(observer));
     }
 }
 
 impl Inner {
+    fn tell(&self, what: fn(usize) -> Observed) {
+        let observed = what(self.direct.borrow().1.len());
+        let observers = self.observers.borrow().clone();
+        observers.iter().for_each(|observer| observer(observed));
+    }
+
     fn direct(&self) -> Vec<Deliver> {
         self.direct
             .borrow()

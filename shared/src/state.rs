@@ -21,6 +21,10 @@ use crate::{
     platform::PlatformRef,
 };
 
+mod dictionary;
+
+pub use dictionary::Dictionary;
+
 /// A cell of reactive state. Clones are the same cell.
 pub struct Value<T>(ArcRwSignal<T>);
 

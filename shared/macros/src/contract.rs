@@ -10,7 +10,7 @@ use syn::{
 use crate::shared;
 
 /// Names that the remote has for itself.
-const RESERVED: [&str; 3] = ["remote_path", "with_timeout", "node_contracts"];
+const RESERVED: [&str; 4] = ["remote_path", "remote_node", "with_timeout", "node_contracts"];
 
 /// One method, taken apart.
 struct Method {
@@ -91,10 +91,34 @@ pub(crate) fn expand(mut item: ItemTrait) -> Result<TokenStream> {
                 self.node.path()
             }
 
+            /// The node itself, if it is in this tree.
+            #[must_use]
+            pub fn remote_node(&self) -> ::std::option::Option<::std::rc::Rc<dyn #shared::node::Node>> {
+                self.node.here()
+            }
+
             /// The same remote with another time-out; `None` waits for ever.
             #[must_use]
             pub fn with_timeout(self, timeout: ::std::option::Option<::std::time::Duration>) -> Self {
                 Self { node: self.node.with_timeout(timeout) }
+            }
+        }
+
+        impl #shared::contract::serde::Serialize for #remote {
+            fn serialize<S: #shared::contract::serde::Serializer>(
+                &self,
+                serializer: S,
+            ) -> ::std::result::Result<S::Ok, S::Error> {
+                self.node.serialize(serializer)
+            }
+        }
+
+        impl<'de> #shared::contract::serde::Deserialize<'de> for #remote {
+            fn deserialize<D: #shared::contract::serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> ::std::result::Result<Self, D::Error> {
+                <#shared::node::RemoteNode as #shared::contract::serde::Deserialize>::deserialize(deserializer)
+                    .map(|node| Self { node })
             }
         }
 

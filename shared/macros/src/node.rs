@@ -3,8 +3,8 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::{
-    Attribute, Error, Expr, Field, Fields, GenericArgument, Ident, ItemStruct, Path, PathArguments, Result, Token,
-    Type,
+    Attribute, Error, Expr, Field, Fields, GenericArgument, Ident, ItemStruct, LitStr, Path, PathArguments, Result,
+    Token, Type,
     ext::IdentExt,
     parse::{Parse, ParseStream},
     parse_quote,
@@ -18,6 +18,8 @@ pub(crate) struct Arguments {
     contracts: Vec<Path>,
     /// Name of the constructor, if one is wanted.
     constructor: Option<Ident>,
+    /// Whether each call is registered by itself.
+    registers_each: bool,
 }
 
 impl Parse for Arguments {
@@ -25,12 +27,23 @@ impl Parse for Arguments {
         let mut arguments = Self {
             contracts: Vec::new(),
             constructor: Some(format_ident!("new")),
+            registers_each: false,
         };
         while !input.is_empty() {
             let path: Path = input.parse()?;
             if path.is_ident("new") && input.peek(Token![=]) {
                 input.parse::<Token![=]>()?;
                 arguments.constructor = Some(input.parse()?);
+            } else if path.is_ident("register") && input.peek(Token![=]) {
+                input.parse::<Token![=]>()?;
+                let how: LitStr = input.parse()?;
+                if how.value() != "each" {
+                    return Err(Error::new_spanned(
+                        how,
+                        "calls are registered by root, or else \"each\"",
+                    ));
+                }
+                arguments.registers_each = true;
             } else if path.is_ident("no_new") {
                 arguments.constructor = None;
             } else {
@@ -109,7 +122,14 @@ pub(crate) fn expand(arguments: Arguments, mut item: ItemStruct) -> Result<Token
             }
         }
     });
-    let implementation = implementation(&item, &arguments.contracts, &signals, &states, &shared);
+    let implementation = implementation(
+        &item,
+        &arguments.contracts,
+        arguments.registers_each,
+        &signals,
+        &states,
+        &shared,
+    );
     let name = &item.ident;
     let (impl_generics, type_generics, clause) = item.generics.split_for_impl();
     Ok(quote! {
@@ -153,6 +173,7 @@ fn constants(item: &ItemStruct, signals: &[(Field, Type)], shared: &TokenStream)
 fn implementation(
     item: &ItemStruct,
     contracts: &[Path],
+    registers_each: bool,
     signals: &[(Field, Type)],
     states: &[Ident],
     shared: &TokenStream,
@@ -180,7 +201,19 @@ fn implementation(
         let shared = at(contract.span(), shared.clone());
         quote_spanned!(contract.span()=> <dyn #contract as #shared::contract::Contract>::INFO)
     });
+    let contracts: Vec<TokenStream> = contracts.collect();
+    // One method would hide the other: the contracts' names are known only after expansion.
+    let no_clash = (contracts.len() > 1).then(|| {
+        let first = contracts[0].clone();
+        let span = first
+            .into_iter()
+            .next()
+            .map_or_else(proc_macro2::Span::call_site, |token| token.span());
+        quote_spanned!(span=> const _: () = #shared::contract::assert_no_clash(&[#(#contracts),*]);)
+    });
     quote! {
+        #no_clash
+
         impl #impl_generics #shared::node::Node for #name #type_generics #clause {
             fn node_core(&self) -> &#shared::node::NodeCore {
                 &self.node_core
@@ -202,6 +235,10 @@ fn implementation(
 
             fn node_contracts(&self) -> &'static [#shared::contract::ContractInfo] {
                 &[#(#contracts),*]
+            }
+
+            fn node_registers_each(&self) -> bool {
+                #registers_each
             }
 
             fn node_signals(&self) -> ::std::vec::Vec<(&'static str, &dyn #shared::signal::SignalPort)> {
@@ -242,7 +279,7 @@ fn role(kind: &Type) -> Role {
             Some(GenericArgument::Type(payload)) => Role::Signal(Box::new(payload.clone())),
             _ => Role::Plain,
         },
-        ("Value", PathArguments::AngleBracketed(_)) => Role::State,
+        ("Value" | "Dictionary", PathArguments::AngleBracketed(_)) => Role::State,
         ("Computed", PathArguments::AngleBracketed(_)) => Role::Computed,
         _ => Role::Plain,
     }

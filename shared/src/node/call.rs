@@ -17,6 +17,7 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor, value::UnitDeserializer},
 };
 
+use super::{NodeContext, remote::inside_context};
 use crate::{
     error::{Error, ErrorKind, Result},
     path::Path,
@@ -66,13 +67,15 @@ pub struct CallInfo {
 /// A future that knows its caller while it is polled.
 pub(crate) struct Called<T> {
     caller: Option<Caller>,
+    context: NodeContext,
     future: LocalBoxFuture<'static, T>,
 }
 
 impl<T> Called<T> {
-    pub(crate) fn new(caller: Caller, future: LocalBoxFuture<'static, T>) -> Self {
+    pub(crate) fn new(caller: Caller, context: NodeContext, future: LocalBoxFuture<'static, T>) -> Self {
         Self {
             caller: Some(caller),
+            context,
             future,
         }
     }
@@ -96,7 +99,8 @@ impl<T> Future for Called<T> {
         let this = &mut *self;
         CURRENT.with_borrow_mut(|current| std::mem::swap(current, &mut this.caller));
         let _restore = Restore { slot: &mut this.caller };
-        this.future.as_mut().poll(context)
+        let future = this.future.as_mut();
+        inside_context(&this.context, || future.poll(context))
     }
 }
 

@@ -47,6 +47,10 @@ pub(crate) async fn bind(
     let context = context.child();
     let member = context.member().clone();
     member.occupy(&path, &node, parent.is_none())?;
+    if node.node_registers_each() {
+        let methods = node.node_contracts().iter().flat_map(|contract| contract.methods);
+        member.offer_each(&path, methods.map(|method| path.endpoint(method)).collect());
+    }
     let epoch = core.epoch.get() + 1;
     core.epoch.set(epoch);
     core.phase.set(Phase::Binding);
@@ -100,7 +104,7 @@ async fn bind_steps(
         seat.owner = Some(owner);
     }
     for (name, port) in node.node_signals() {
-        port.attach(node, format!("{path}.{name}"));
+        port.attach(node, path.endpoint(name));
     }
     let topics = connect_handlers(node, path, member)?;
     let refusals = member.reconcile().await;
@@ -132,12 +136,12 @@ fn connect_handlers(node: &Rc<dyn Node>, path: &Path, member: &Rc<Member>) -> Re
     for spec in &specs {
         let (topic, own) = match &spec.target {
             Target::Bind | Target::Add | Target::Unbind => continue,
-            Target::Own(name) => (format!("{path}.{name}"), true),
+            Target::Own(name) => (path.endpoint(name), true),
             Target::At(query, None) => (path.resolve(query, context.as_ref())?.to_string(), false),
             Target::At(query, Some(name)) => {
                 let place = path.resolve(query, context.as_ref())?;
                 let beside = if fault::is(Fault::HandlerPathWrong) { "_" } else { "" };
-                (format!("{place}.{name}{beside}"), false)
+                (place.endpoint(name) + beside, false)
             }
         };
         core.keep(member.listen(&topic, node, own, spec.deliver.clone()));

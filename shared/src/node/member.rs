@@ -24,7 +24,7 @@ use super::{
 use crate::{
     contract::DESCRIBE,
     error::{Error, ErrorKind, Result},
-    path::{Path, is_within},
+    path::{ITSELF, Path, is_within},
     platform::PlatformRef,
     signal::{Connection, Deliver, Delivery, Parcel},
     wamp::{
@@ -52,6 +52,8 @@ pub(crate) struct Member {
     places: RefCell<BTreeMap<String, Rc<dyn Node>>>,
     /// Paths of bound nodes without a parent.
     roots: RefCell<BTreeSet<String>>,
+    /// Procedures that nodes want registered one by one, by path.
+    each: RefCell<BTreeMap<String, Vec<String>>>,
     /// Handlers by topic, in order of connection.
     topics: RefCell<BTreeMap<String, Vec<Rc<Entry>>>>,
     next_entry: Cell<u64>,
@@ -137,6 +139,7 @@ impl Member {
             peer: RefCell::new(peer),
             places: RefCell::default(),
             roots: RefCell::default(),
+            each: RefCell::default(),
             topics: RefCell::default(),
             next_entry: Cell::new(1),
             wires: RefCell::default(),
@@ -225,6 +228,12 @@ impl Member {
     pub(crate) fn vacate(&self, path: &Path) {
         self.places.borrow_mut().remove(path.as_str());
         self.roots.borrow_mut().remove(path.as_str());
+        self.each.borrow_mut().remove(path.as_str());
+    }
+
+    /// Remembers procedures that are to be registered one by one, for others to find them.
+    pub(crate) fn offer_each(&self, path: &Path, procedures: Vec<String>) {
+        self.each.borrow_mut().insert(path.to_string(), procedures);
     }
 
     /// The node at a path.
@@ -301,15 +310,16 @@ impl Member {
     }
 
     fn direct(&self, topic: &str) -> Option<(Rc<dyn Node>, Vec<Deliver>)> {
-        let (path, name) = topic.rsplit_once('.')?;
-        let node = self.find(path)?;
-        let direct = node
-            .node_signals()
-            .into_iter()
-            .find(|(known, _)| *known == name)?
-            .1
-            .direct();
-        Some((node, direct))
+        let of = |path: &str, name: &str| {
+            let node = self.find(path)?;
+            let signals = node.node_signals();
+            let direct = signals.into_iter().find(|(known, _)| *known == name)?.1.direct();
+            Some((node, direct))
+        };
+        of(topic, ITSELF).or_else(|| {
+            let (path, name) = topic.rsplit_once('.')?;
+            of(path, name)
+        })
     }
 
     fn deliver(&self, entry: &Entry, topic: &str, parcel: &Parcel, delivery: &mut Delivery) {
@@ -387,16 +397,21 @@ impl Member {
         }
         // Whatever is logged on behalf of the call, down to its statements, carries its trace.
         let span = tracing::info_span!("call", procedure = %procedure, trace = caller.trace.as_deref());
-        let future = Called::new(caller, future).instrument(span);
+        let future = Called::new(caller, context, future).instrument(span);
         inside(node, &procedure, future.boxed_local())
     }
 
     /// A call from another session.
     async fn invoked(&self, invocation: Invocation) -> Result<Payload> {
         let procedure = invocation.procedure.as_str();
-        let found = procedure
-            .rsplit_once('.')
-            .and_then(|(path, method)| Some((self.find(path)?, method)));
+        let itself = self.find(procedure).filter(|node| {
+            let mut contracts = node.node_contracts().iter();
+            contracts.any(|contract| contract.methods.contains(&ITSELF))
+        });
+        let found = itself.map(|node| (node, ITSELF)).or_else(|| {
+            let (path, method) = procedure.rsplit_once('.')?;
+            Some((self.find(path)?, method))
+        });
         let Some((node, method)) = found else {
             return Err(nobody(procedure));
         };
@@ -422,11 +437,13 @@ impl Member {
         let roots = self.roots.borrow();
         let covered = |text: &str, not: &str| roots.iter().any(|root| root != not && is_within(text, root));
         let outer = roots.iter().filter(|root| !covered(root, root));
-        let topics = self.topics.borrow();
+        let (topics, each) = (self.topics.borrow(), self.each.borrow());
+        let each = each.values().flatten();
         let foreign = topics.keys().filter(|topic| !covered(topic, ""));
         outer
             .flat_map(|root| root_wires(root))
             .chain(foreign.map(|topic| (Kind::Events, topic.clone(), false)))
+            .chain(each.map(|procedure| (Kind::Calls, procedure.clone(), false)))
             .collect()
     }
 

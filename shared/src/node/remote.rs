@@ -1,9 +1,12 @@
 //! Calling a node by path: directly if it is in this tree, else through the session; the caller cannot tell.
 
-use std::{fmt, rc::Rc, time::Duration};
+use std::{cell::RefCell, fmt, rc::Rc, time::Duration};
 
 use futures::future::{Either, select};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, Error as _},
+};
 
 use super::{
     Node, NodeContext,
@@ -73,7 +76,7 @@ impl RemoteNode {
             let peer = self.peer(method)?;
             let payload = Payload::encode(peer.codec(), &arguments)?;
             let answer = self.send(method, payload).await;
-            let answer = answer.and_then(|payload| Answer::wire(payload).take());
+            let answer = answer.and_then(|payload| inside_context(&self.context, || Answer::wire(payload).take()));
             if let Err(error) = &answer
                 && matches!(error.kind, ErrorKind::NoSuchProcedure | ErrorKind::InvalidArgument)
             {
@@ -102,7 +105,8 @@ impl RemoteNode {
     }
 
     /// The node itself, if it is in this tree.
-    fn here(&self) -> Option<Rc<dyn Node>> {
+    #[must_use]
+    pub fn here(&self) -> Option<Rc<dyn Node>> {
         let found = self.context.member().find(self.path.as_str());
         found.filter(|_| !fault::is(Fault::ShortCutOff))
     }
@@ -139,7 +143,7 @@ impl RemoteNode {
     }
 
     async fn send(&self, method: &str, payload: Payload) -> Result<Payload> {
-        let procedure = Uri::unchecked(format!("{}.{method}", self.path));
+        let procedure = Uri::unchecked(self.path.endpoint(method));
         let options = CallOptions {
             trace: self.caller().trace,
             ..CallOptions::default()
@@ -168,6 +172,50 @@ impl RemoteNode {
                 format!("{} did not answer within {timeout:?}.", self.path),
             )),
         }
+    }
+}
+
+thread_local! {
+    // Set while a node's code runs or something for it is decoded: what arrives there belongs to that place.
+    static PLACE: RefCell<Option<NodeContext>> = const { RefCell::new(None) };
+}
+
+/// Puts the outer place back.
+struct Outside(Option<NodeContext>);
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        let inner = PLACE.replace(self.0.take());
+        drop(inner);
+    }
+}
+
+/// Runs code for which remotes that are decoded belong to a context.
+pub(crate) fn inside_context<R>(context: &NodeContext, run: impl FnOnce() -> R) -> R {
+    let _outside = Outside(PLACE.replace(Some(context.clone())));
+    run()
+}
+
+/// How a node travels: by its address.
+#[derive(Serialize, Deserialize)]
+struct Address {
+    node: Path,
+}
+
+impl Serialize for RemoteNode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let node = self.path.clone();
+        Address { node }.serialize(serializer)
+    }
+}
+
+/// Only where something arrives for a node: in calls, their answers, and handlers.
+impl<'de> Deserialize<'de> for RemoteNode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let address = Address::deserialize(deserializer)?;
+        let context = PLACE.with_borrow(Clone::clone);
+        let context = context.ok_or_else(|| D::Error::custom("there is no node here that could call another one"))?;
+        Ok(Self::new(context, address.node))
     }
 }
 
@@ -217,7 +265,7 @@ impl DynamicRemote {
     /// If the value does not serialise.
     pub fn notify(&self, signal: &str, value: impl Serialize) -> Result<()> {
         let member = self.0.context.member();
-        let topic = format!("{}.{signal}", self.0.path);
+        let topic = self.0.path.endpoint(signal);
         self.0.context.may_publish(&topic)?;
         let payload = Payload::encode(self.codec(), &(value,))?;
         drop(member.fire(&topic, &crate::signal::Parcel::wire(payload.clone())));

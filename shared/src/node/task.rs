@@ -9,7 +9,7 @@ use futures::{
 };
 use reactive_graph::{computed::ScopedFuture, owner::Owner};
 
-use super::Node;
+use super::{Node, remote::inside_context};
 use crate::{
     error::{Error, ErrorKind, Result},
     platform::random_hex,
@@ -92,7 +92,8 @@ pub(crate) fn inside<T: 'static>(
 /// Runs synchronous code of a node with the same care.
 pub(crate) fn inside_now<T>(node: &Rc<dyn Node>, what: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
     let owner: Owner = node.node_core().owner().ok_or_else(gone)?;
-    let run = AssertUnwindSafe(|| owner.with(|| untracked(run)));
+    let context = node.node_core().context().ok_or_else(gone)?;
+    let run = AssertUnwindSafe(|| inside_context(&context, || owner.with(|| untracked(run))));
     std::panic::catch_unwind(run).unwrap_or_else(|panic| Err(incident(node, what, &*panic)))
 }
 

@@ -157,6 +157,15 @@ pub trait NodeExt: Node {
         Ok(C::remote(RemoteNode::new(context, target)))
     }
 
+    /// A typed way to call this very node: to be passed to others, who call it wherever they are.
+    ///
+    /// # Errors
+    /// If this node is not bound.
+    fn node_remote<C: Contract + ?Sized>(&self) -> Result<C::Remote> {
+        let (_, path, context) = bound(self.node_core())?;
+        Ok(C::remote(RemoteNode::new(context, path)))
+    }
+
     /// A way to call a node of which no contract is known, such as one in another language.
     ///
     /// # Errors
@@ -182,7 +191,7 @@ pub trait NodeExt: Node {
         Self: Sized,
     {
         let target = self.resolve(query)?;
-        self.connect_topic(&format!("{target}.{}", signal.name), handler)
+        self.connect_topic(&target.endpoint(signal.name), handler)
     }
 
     /// Hears any topic, given as a query; events of another shape than `T` are logged and dropped.

@@ -7,6 +7,7 @@ use std::{
 
 mod files;
 mod outside;
+mod raccoon;
 mod walls;
 
 /// A text file of the workspace: its path from the root, with `/`, and its content.

@@ -1,0 +1,230 @@
+//! What a call within a tree costs, beside a plain boxed asynchronous call; and what a tree costs to bind and to keep.
+#![allow(clippy::print_stdout, missing_docs)]
+
+use std::{hint::black_box, rc::Rc, time::Instant};
+
+use coati_shared::{
+    prelude::*,
+    testing::{self, Realm},
+};
+use criterion::{Criterion, criterion_group, criterion_main};
+use futures::{FutureExt, future::LocalBoxFuture};
+
+#[contract]
+trait Adder {
+    async fn add(&self, left: u64, right: u64) -> Result<u64>;
+}
+
+#[node(Adder)]
+struct AdderNode {}
+
+impl Adder for AdderNode {
+    async fn add(&self, left: u64, right: u64) -> Result<u64> {
+        Ok(left + right)
+    }
+}
+
+/// What applications would write without nodes.
+trait Plain {
+    fn add(self: Rc<Self>, left: u64, right: u64) -> LocalBoxFuture<'static, Result<u64>>;
+}
+
+struct PlainAdder;
+
+impl Plain for PlainAdder {
+    fn add(self: Rc<Self>, left: u64, right: u64) -> LocalBoxFuture<'static, Result<u64>> {
+        async move { Ok(left + right) }.boxed_local()
+    }
+}
+
+/// Ten endpoints: five calls, a signal and four handlers.
+#[contract]
+trait Five {
+    async fn one(&self) -> Result<()>;
+    async fn two(&self) -> Result<()>;
+    async fn three(&self) -> Result<()>;
+    async fn four(&self) -> Result<()>;
+    async fn five(&self) -> Result<()>;
+}
+
+#[node(Five)]
+struct Wide {
+    #[signal]
+    rang: Signal<u32>,
+    a: Value<u64>,
+    b: Value<u64>,
+    c: Value<u64>,
+    d: Value<u64>,
+    e: Value<u64>,
+}
+
+impl Five for Wide {
+    async fn one(&self) -> Result<()> {
+        Ok(())
+    }
+    async fn two(&self) -> Result<()> {
+        Ok(())
+    }
+    async fn three(&self) -> Result<()> {
+        Ok(())
+    }
+    async fn four(&self) -> Result<()> {
+        Ok(())
+    }
+    async fn five(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[handlers]
+impl Wide {
+    #[handler(Self::rang)]
+    fn first(&self, count: u32) {
+        self.a.set(u64::from(count));
+    }
+    #[handler(Self::rang)]
+    fn second(&self, count: u32) {
+        self.b.set(u64::from(count));
+    }
+    #[handler(Self::rang, at = "bench.other")]
+    fn third(&self, count: u32) {
+        self.c.set(u64::from(count));
+    }
+    #[handler(Self::rang, at = "bench.another")]
+    fn fourth(&self, count: u32) {
+        self.d.set(u64::from(count));
+    }
+}
+
+async fn tree(context: &NodeContext, nodes: usize) -> Result<Rc<Wide>> {
+    let root = Wide::new();
+    root.node_bind("bench.root", context).await?;
+    for index in 1..nodes {
+        root.node_add(&format!("n{index}"), Wide::new()).await?;
+    }
+    Ok(root)
+}
+
+/// In a current-thread runtime: `iter_custom` over many calls, so that entering it does not count.
+async fn timed(iterations: u64, call: impl AsyncFn()) -> std::time::Duration {
+    let start = Instant::now();
+    for _ in 0..iterations {
+        call().await;
+    }
+    start.elapsed()
+}
+
+fn calls(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("call");
+    group.bench_function("plain_boxed", |bencher| {
+        bencher.iter_custom(|iterations| {
+            testing::run(async move {
+                let plain: Rc<dyn PlainObject> = Rc::new(PlainAdder);
+                timed(iterations, async || {
+                    black_box(plain.clone().add_boxed(black_box(1), black_box(2)).await).ok();
+                })
+                .await
+            })
+        });
+    });
+    for (name, is_armed) in [
+        ("held_remote", false),
+        ("held_remote_with_two_wrappers_and_time_out", true),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|iterations| {
+                testing::run(async move {
+                    let context = testing::local_context();
+                    let (callee, caller) = (AdderNode::new(), AdderNode::new());
+                    if is_armed {
+                        for _ in 0..2 {
+                            context.wrap_calls(Rc::new(|_info, call| call));
+                        }
+                    } else {
+                        context.set_call_timeout(None);
+                    }
+                    callee.node_bind("bench.callee", &context).await.expect("free");
+                    caller.node_bind("bench.caller", &context).await.expect("free");
+                    let remote = caller.remote::<dyn Adder>("bench.callee").expect("bound");
+                    timed(iterations, async || {
+                        black_box(remote.add(black_box(1), black_box(2)).await).ok();
+                    })
+                    .await
+                })
+            });
+        });
+    }
+    group.bench_function("from_path_text", |bencher| {
+        bencher.iter_custom(|iterations| {
+            testing::run(async move {
+                let context = testing::local_context();
+                context.set_call_timeout(None);
+                let (callee, caller) = (AdderNode::new(), AdderNode::new());
+                callee.node_bind("bench.callee", &context).await.expect("free");
+                caller.node_bind("bench.caller", &context).await.expect("free");
+                timed(iterations, async || {
+                    let remote = caller.remote::<dyn Adder>(black_box("bench.callee")).expect("bound");
+                    black_box(remote.add(black_box(1), black_box(2)).await).ok();
+                })
+                .await
+            })
+        });
+    });
+    group.finish();
+}
+
+/// The object-safe face of [`Plain`].
+trait PlainObject {
+    fn add_boxed(self: Rc<Self>, left: u64, right: u64) -> LocalBoxFuture<'static, Result<u64>>;
+}
+
+impl<P: Plain> PlainObject for P {
+    fn add_boxed(self: Rc<Self>, left: u64, right: u64) -> LocalBoxFuture<'static, Result<u64>> {
+        self.add(left, right)
+    }
+}
+
+fn trees(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("tree");
+    group.sample_size(10);
+    group.bench_function("bind_1000_nodes_of_10_endpoints_over_the_router", |bencher| {
+        bencher.iter_custom(|iterations| {
+            testing::run(async move {
+                let mut took = std::time::Duration::ZERO;
+                for _ in 0..iterations {
+                    let context = Realm::new().context("node").await.expect("joins");
+                    let start = Instant::now();
+                    let root = tree(&context, 1_000).await.expect("free");
+                    took += start.elapsed();
+                    root.node_unbind().await.expect("unbinds");
+                }
+                took
+            })
+        });
+    });
+    group.finish();
+    testing::run(async {
+        const NODES: usize = 20_000;
+        let context = Realm::new().context("node").await.expect("joins");
+        let before = resident();
+        let root = tree(&context, NODES).await.expect("free");
+        let bytes = (resident() - before) / NODES;
+        println!("memory of a bound idle node with 5 values and 10 endpoints: {bytes} bytes");
+        assert!(bytes < 4096, "more than 4 KiB per node");
+        drop(root);
+    });
+}
+
+/// Resident memory of this process in bytes.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: usize = text
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .unwrap_or_default();
+    pages * 4096
+}
+
+criterion_group!(benches, calls, trees);
+criterion_main!(benches);

@@ -1,0 +1,102 @@
+//! The table of Raccoon's behaviours is complete, and each line names a test that exists and is not ignored.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Source, sources};
+
+/// What the table must speak of: letter, first and last number, and the numbers in between that it leaves out.
+const BEHAVIOURS: [(char, u32, u32, &[u32]); 4] = [
+    ('N', 1, 53, &[9, 10, 11, 12, 34, 41]),
+    ('S', 1, 11, &[]),
+    ('G', 1, 27, &[17, 25]),
+    ('R', 1, 20, &[6]),
+];
+
+/// Names of the functions that are tests, and of those that are ignored.
+fn tests<'a>(sources: impl Iterator<Item = &'a Source>) -> BTreeMap<String, bool> {
+    let mut found = BTreeMap::new();
+    for source in sources {
+        let (mut is_test, mut is_ignored) = (false, false);
+        for line in source.text.lines().map(str::trim_start) {
+            if line.starts_with("#[") {
+                is_test |= line.contains("test");
+                is_ignored |= line.contains("ignore");
+            } else if let Some((_, name)) = line.split_once("fn ").filter(|_| is_test) {
+                let name = name.split(['(', '<']).next().unwrap_or(name);
+                found.insert(name.to_owned(), is_ignored);
+                (is_test, is_ignored) = (false, false);
+            } else if !line.starts_with("//") && !line.is_empty() {
+                (is_test, is_ignored) = (false, false);
+            }
+        }
+    }
+    found
+}
+
+fn complaints(table: &str, tests: &BTreeMap<String, bool>) -> Vec<String> {
+    let mut missing: BTreeSet<String> = BEHAVIOURS
+        .iter()
+        .flat_map(|(letter, first, last, left_out)| {
+            let numbers = (*first..=*last).filter(|number| !left_out.contains(number));
+            numbers.map(move |number| format!("{letter}{number}"))
+        })
+        .collect();
+    let mut complaints = Vec::new();
+    for line in table.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [behaviour, _, test] = cells.as_slice() else {
+            complaints.push(format!("three columns, please: {line}"));
+            continue;
+        };
+        if *behaviour == "behaviour" {
+            continue;
+        }
+        if !missing.remove(*behaviour) {
+            complaints.push(format!("{behaviour} is unknown, or there twice"));
+        }
+        match tests.get(test.trim_matches('`')) {
+            None => complaints.push(format!("{behaviour}: there is no test {test}")),
+            Some(true) => complaints.push(format!("{behaviour}: {test} is ignored")),
+            Some(false) => {}
+        }
+    }
+    complaints.extend(missing.iter().map(|behaviour| format!("{behaviour} has no line")));
+    complaints
+}
+
+#[test]
+fn each_behaviour_of_raccoon_names_a_test() {
+    let sources = sources();
+    let table = sources.iter().find(|source| source.path == "shared/tests/raccoon.md");
+    let tests = tests(
+        sources
+            .iter()
+            .filter(|source| source.is_rust() && !source.is_this_test()),
+    );
+    let complaints = complaints(&table.expect("the table").text, &tests);
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn a_table_that_promises_too_much_is_refused() {
+    let code = "#[test]\nfn good() {}\n#[test]\n#[ignore]\nfn bad() {}\nfn none() {}\nproptest! {\n#[test]\nfn wide(x in y) {}\n}";
+    let tests = tests([Source::new("a.rs", code)].iter());
+    assert_eq!(tests.keys().collect::<Vec<_>>(), ["bad", "good", "wide"]);
+    let of = |table: &str| {
+        let all = complaints(table, &tests);
+        all.into_iter()
+            .filter(|text| !text.ends_with("has no line"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of("| N1 | a | `good` |\n| N2 | b | `wide` |"), Vec::<String>::new());
+    for bad in [
+        "| N1 | a | `bad` |",
+        "| N1 | a | `none` |",
+        "| N1 | a | `gone` |",
+        "| N9 | a | `good` |",
+        "| N1 | a |",
+    ] {
+        assert_eq!(of(bad).len(), 1, "{bad}");
+    }
+    assert!(complaints("", &tests).contains(&"R20 has no line".to_owned()));
+}
