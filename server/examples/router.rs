@@ -57,7 +57,8 @@ fn builder(options: Options) -> Result<ServerBuilder> {
         None => Server::builder()
             .config(config)
             .authorizer(Box::new(Open))
-            .role_limits("anonymous", Limits::COMPONENT),
+            .role_limits("anonymous", Limits::COMPONENT)
+            .meta_role("anonymous"),
     };
     if let Some(address) = options.addr {
         server = server.address(address);

@@ -1,7 +1,7 @@
 //! Puts a server together from its parts and runs it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
     path::PathBuf,
@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use shared::wamp::Uri;
@@ -57,6 +57,7 @@ impl Server {
             contracts: None,
             authorizer: None,
             limits: BTreeMap::new(),
+            meta_roles: BTreeSet::new(),
             accounts: None,
             services: Vec::new(),
             ready_checks: Vec::new(),
@@ -77,6 +78,7 @@ pub struct ServerBuilder {
     contracts: Option<String>,
     authorizer: Option<Box<dyn Authorizer + Send>>,
     limits: BTreeMap<String, Limits>,
+    meta_roles: BTreeSet<String>,
     accounts: Option<Arc<dyn AccountStore>>,
     services: Vec<Arc<dyn Service>>,
     ready_checks: Vec<(String, ReadyCheck)>,
@@ -146,6 +148,12 @@ impl ServerBuilder {
     /// How much sessions of a role may ask for; by default as much as a browser needs.
     pub fn role_limits(mut self, role: impl Into<String>, limits: Limits) -> Self {
         self.limits.insert(role.into(), limits);
+        self
+    }
+
+    /// A role that may use the meta API: see all sessions, registrations and subscriptions, and end them.
+    pub fn meta_role(mut self, role: impl Into<String>) -> Self {
+        self.meta_roles.insert(role.into());
         self
     }
 
@@ -277,6 +285,8 @@ impl ServerBuilder {
         let mut config = RouterConfig::new(u64::from_le_bytes(seed));
         config.contracts = self.contracts.take();
         config.limits = std::mem::take(&mut self.limits);
+        config.meta_roles = std::mem::take(&mut self.meta_roles);
+        config.epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         if let Some(authorizer) = self.authorizer.take() {
             config.authorizer = authorizer;
         }

@@ -1,5 +1,7 @@
 //! Argon2id, a few at a time and off the async threads.
 
+use std::sync::Arc;
+
 use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
@@ -43,16 +45,16 @@ fn hasher() -> Result<Argon2<'static>> {
 /// Checks passwords against stored hashes.
 #[derive(Debug)]
 pub(super) struct PasswordChecker {
-    running: Semaphore,
+    running: Arc<Semaphore>,
     /// Permits to run or wait; without one the caller is told to come back.
-    queue: Semaphore,
+    queue: Arc<Semaphore>,
 }
 
 impl Default for PasswordChecker {
     fn default() -> Self {
         Self {
-            running: Semaphore::new(AT_ONCE),
-            queue: Semaphore::new(AT_ONCE + WAITING),
+            running: Arc::new(Semaphore::new(AT_ONCE)),
+            queue: Arc::new(Semaphore::new(AT_ONCE + WAITING)),
         }
     }
 }
@@ -60,9 +62,14 @@ impl Default for PasswordChecker {
 impl PasswordChecker {
     /// Whether the password belongs to the hash. No hash costs the same as a wrong password.
     pub(super) async fn check(&self, password: String, hash: Option<String>) -> Result<bool, Refusal> {
-        let _place = self.queue.try_acquire().map_err(|_| Refusal::Busy)?;
-        let _turn = self.running.acquire().await.map_err(|_| Refusal::Busy)?;
-        tokio::task::spawn_blocking(move || verify(&password, hash.as_deref()))
+        let place = self.queue.clone().try_acquire_owned().map_err(|_| Refusal::Busy)?;
+        let turn = self.running.clone().acquire_owned().await.map_err(|_| Refusal::Busy)?;
+        let checked = tokio::task::spawn_blocking(move || {
+            // The hash goes on when the client hangs up, so it is this that gives the places back.
+            let _places = (place, turn);
+            verify(&password, hash.as_deref())
+        });
+        checked
             .await
             .unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "A password check panicked").because(error)))
             .map_err(Refusal::Failed)

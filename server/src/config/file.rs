@@ -52,6 +52,9 @@ struct LimitsPart {
 #[serde(deny_unknown_fields)]
 struct RolePart {
     name: String,
+    /// Whether it may use the meta API.
+    #[serde(default)]
+    meta: bool,
     #[serde(default)]
     limits: RoleLimits,
     #[serde(default)]
@@ -252,6 +255,9 @@ impl RouterFile {
         let mut roles = Roles::default();
         for role in self.role {
             builder = builder.role_limits(role.name.clone(), role.limits.over(Limits::COMPONENT));
+            if role.meta {
+                builder = builder.meta_role(role.name.clone());
+            }
             for permission in role.permission {
                 roles.allow(role.name.clone(), permission.into());
             }

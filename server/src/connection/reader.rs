@@ -51,22 +51,23 @@ impl<I: Incoming> Reader<'_, I> {
     /// Reads until the peer is gone. After a violation it goes on reading and ignores what comes, so that the reason can
     /// reach the peer.
     pub(super) async fn run(mut self) -> End {
-        // Until then the first message must have come, whatever else comes: pings buy no time.
+        // Until then the peer must have joined, whatever else comes: neither pings nor half a login buy time.
         let mut hello_by = Some(Instant::now() + self.limits.handshake);
         loop {
             // Who does not read the answers may not ask for more.
             self.queue.relief().await;
-            match self.frame(hello_by).await {
+            let came = self.frame(hello_by).await;
+            if self.queue.is_welcomed() {
+                hello_by = None;
+            }
+            match came {
                 Ok(Came::Nothing) => {}
                 Ok(Came::Ping(bytes)) => self.queue.pong(bytes),
-                Ok(Came::Message(bytes)) => {
-                    hello_by = None;
-                    match self.messages(bytes).await {
-                        Ok(true) => {}
-                        Ok(false) => return End::Gone,
-                        Err(reason) => return self.violated(reason).await,
-                    }
-                }
+                Ok(Came::Message(bytes)) => match self.messages(bytes).await {
+                    Ok(true) => {}
+                    Ok(false) => return End::Gone,
+                    Err(reason) => return self.violated(reason).await,
+                },
                 Ok(Came::Unfit(reason)) => return self.violated(reason.to_owned()).await,
                 Err(Silence::Broken(reason)) => return self.violated(reason).await,
                 Err(Silence::NotText) => {
@@ -106,7 +107,14 @@ impl<I: Incoming> Reader<'_, I> {
     async fn frame(&mut self, hello_by: Option<Instant>) -> Result<Came, Silence> {
         if let Some(deadline) = hello_by {
             let first = tokio::time::timeout_at(deadline, self.incoming.next()).await;
-            return first.unwrap_or_else(|_| Err(Silence::Broken("HELLO did not come".to_owned())));
+            return first.unwrap_or_else(|_| {
+                if self.queue.is_welcomed() {
+                    return Ok(Came::Nothing);
+                }
+                Err(Silence::Broken(
+                    "HELLO and what the login needs did not come in time".to_owned(),
+                ))
+            });
         }
         if let Ok(frame) = tokio::time::timeout(self.limits.ping_after, self.incoming.next()).await {
             return frame;

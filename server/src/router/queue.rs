@@ -10,7 +10,7 @@ use std::{
 
 use axum::body::Bytes;
 use shared::wamp::{
-    Uri,
+    Message, Uri,
     router::{Class, Outgoing},
 };
 use tokio::sync::Notify;
@@ -68,6 +68,7 @@ struct State {
     /// The newest question of the other side; answering that one answers all.
     pong: Option<Bytes>,
     closing: Option<Uri>,
+    welcomed: bool,
 }
 
 #[derive(Debug)]
@@ -91,7 +92,14 @@ impl Outbound {
     /// Takes a message, or says that there is no room. Never waits.
     pub(crate) fn push(&self, message: Arc<Outgoing>, class: Class) -> Pushed {
         let size = HEAD + message.message().payload().map_or(0, shared::wamp::Payload::size);
+        // One call brings any number of results in parts: nothing but this queue bounds them.
+        let class = if in_parts(message.message()) {
+            Class::Event
+        } else {
+            class
+        };
         let mut state = self.state();
+        state.welcomed |= matches!(message.message(), Message::Welcome(_));
         if state.closing.is_some() {
             return Pushed::Taken; // nobody reads it any more
         }
@@ -145,6 +153,11 @@ impl Outbound {
         let mut state = self.state();
         state.owes_room = !state.has_room(0, &self.limits);
         !state.owes_room
+    }
+
+    /// Whether the peer has joined, at least once.
+    pub(crate) fn is_welcomed(&self) -> bool {
+        self.state().welcomed
     }
 
     /// Has the writer send a ping.
@@ -252,6 +265,10 @@ impl Drop for Outbound {
     fn drop(&mut self) {
         metrics::gauge!(telemetry::QUEUE_BYTES).decrement(float(self.bytes()));
     }
+}
+
+fn in_parts(message: &Message) -> bool {
+    matches!(message, Message::Result(result) if result.details.progress)
 }
 
 fn is_bulk(class: Class) -> bool {
