@@ -100,6 +100,16 @@ impl Payload {
         Self { codec, args, kwargs }
     }
 
+    /// The same arguments in memory of their own, apart from the frame that they came in.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self {
+            codec: self.codec,
+            args: Bytes::copy_from_slice(&self.args),
+            kwargs: Bytes::copy_from_slice(&self.kwargs),
+        }
+    }
+
     /// The codec that the bytes are in.
     #[must_use]
     pub const fn codec(&self) -> CodecId {

@@ -111,6 +111,8 @@ pub struct Limits {
     pub calls: usize,
     /// Testaments.
     pub testaments: usize,
+    /// Retained events.
+    pub retained: usize,
 }
 
 impl Limits {
@@ -121,6 +123,7 @@ impl Limits {
         patterns: 16,
         calls: 64,
         testaments: 8,
+        retained: 16,
     };
     /// For components in other processes, and for our own trees.
     pub const COMPONENT: Self = Self {
@@ -129,6 +132,7 @@ impl Limits {
         patterns: 16_384,
         calls: 4_096,
         testaments: 256,
+        retained: 16_384,
     };
 }
 
@@ -264,11 +268,11 @@ pub enum Input {
 /// How a queue treats a message when it is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Answers to the peer's own requests: room is reserved.
+    /// Answers to the peer's own requests, one for each: room is reserved.
     Reply,
     /// Goes back to the router as [`Input::Undelivered`].
     Invocation,
-    /// The peer is too slow: close it.
+    /// Events, and results before the last. The peer is too slow: close it.
     Event,
     /// WELCOME, ABORT, GOODBYE, INTERRUPT, revocations: room is reserved.
     Control,

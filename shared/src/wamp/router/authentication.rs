@@ -252,7 +252,7 @@ impl Authentication {
         let offered = details.authmethods.as_deref().unwrap_or(&by_default);
         for method in offered {
             match method.as_str() {
-                "cookie" if self.transport && !transport.authid.is_empty() => {
+                "cookie" if self.transport && is_known(transport) => {
                     return Verdict::Welcome(transport.clone());
                 }
                 "anonymous" => {
@@ -299,7 +299,8 @@ impl Authentication {
         let nonce = self.nonce();
         let authid = details.authid.clone().unwrap_or_default();
         let known = self.secrets.get(&authid);
-        let role = known.map_or("user", |known| known.role.as_str());
+        // Not the user's role, which would tell that there is such a user.
+        let role = details.authrole.as_deref().unwrap_or("user");
         let challenge = serde_json::json!({
             "authid": authid, "authrole": role, "authmethod": "wampcra", "authprovider": "static",
             "session": session, "nonce": hex(&nonce), "timestamp": date,
@@ -326,10 +327,12 @@ impl Authentication {
         Verdict::Challenge(challenge, Expected { principal, proof })
     }
 
-    /// A salt for somebody who does not exist, the same at each try, if those who exist have salts.
+    /// A salt for somebody who does not exist, the same at each try. Such a name looks like one of those that exist,
+    /// chosen by the name, so that with and without salt are as frequent.
     fn invented_salt(&self, authid: &str) -> Option<Salt> {
-        let example = self.secrets.values().find_map(|known| known.proof.salt.as_ref())?;
         let invented = hmac(&self.secret, &[b"salt", authid.as_bytes()]);
+        let chosen = usize::from(invented[0]) % self.secrets.len().max(1);
+        let example = self.secrets.values().nth(chosen)?.proof.salt.as_ref()?;
         let salt: String = hex(&invented).chars().cycle().take(example.salt.len()).collect();
         Some(Salt {
             salt,
@@ -379,6 +382,11 @@ impl Expected {
         // After the check, so that somebody who does not exist takes the same time.
         self.principal.filter(|_| proven)
     }
+}
+
+/// Whether the transport has authenticated somebody: a name that it gave to a stranger does not count.
+fn is_known(transport: &Principal) -> bool {
+    !transport.authid.is_empty() && transport.authmethod != "anonymous"
 }
 
 /// Whether `answer` is the hexadecimal text of a signature of the challenge, followed by the challenge.

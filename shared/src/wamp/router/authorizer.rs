@@ -2,7 +2,7 @@
 
 use crate::wamp::uri::{MatchPolicy, Uri};
 
-use super::SessionInfo;
+use super::{Principal, SessionInfo};
 
 /// What a session wants to do with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,12 @@ pub enum Decision {
 pub trait Authorizer {
     /// Whether `who` may do `action` with the name or pattern `uri`.
     fn authorize(&self, who: &SessionInfo, action: Action, uri: &Uri, policy: MatchPolicy) -> Decision;
+
+    /// Whether `who` may use the meta API. Our own trees and the roles in
+    /// [`RouterConfig::meta_roles`](super::RouterConfig::meta_roles) may in any case.
+    fn allows_meta(&self, _who: &Principal) -> bool {
+        false
+    }
 }
 
 /// The procedure that every session may call: it answers with the session's base.
@@ -120,12 +126,16 @@ pub(super) fn reaches(uri: &Uri, policy: MatchPolicy, root: &str) -> bool {
     }
 }
 
-/// Lets everybody do everything outside `wamp.`: for the bare router.
+/// Lets everybody do everything, the meta API included: for the bare router.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Open;
 
 impl Authorizer for Open {
     fn authorize(&self, _: &SessionInfo, _: Action, _: &Uri, _: MatchPolicy) -> Decision {
         Decision::Allow
+    }
+
+    fn allows_meta(&self, _: &Principal) -> bool {
+        true
     }
 }

@@ -113,7 +113,7 @@ impl Calls {
     pub(super) fn join(&mut self, member: Arc<Member>, features: CalleeFeatures, most_calls: usize) {
         let party = Party {
             cancels: features.cancels,
-            progresses: features.progresses && features.cancels,
+            progresses: features.progresses,
             takes_streams: features.takes_streams && features.cancels,
             times_out: features.times_out,
             streams: features.streams,
@@ -301,12 +301,18 @@ impl Calls {
                     progress: message.options.progress,
                     passthru: message.options.passthru,
                 };
+                // One call may bring any number of results but the last, so that no room is kept for those.
+                let class = if details.progress { Class::Event } else { Class::Reply };
                 let result = CallResult {
                     request: caller.1,
                     details,
                     payload,
                 };
-                reply(&party.member, Message::Result(result), out);
+                out.push(Output::Send {
+                    connection: party.member.connection,
+                    message: Arc::new(Outgoing::new(Message::Result(result))),
+                    class,
+                });
             }
             Err(error) => self.fail(caller, error::INVALID_ARGUMENT, &error.message, out),
         }

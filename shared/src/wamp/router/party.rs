@@ -20,7 +20,8 @@ pub(super) struct Party {
     pub(super) member: Arc<Member>,
     /// Announced `call_canceling` as callee.
     pub(super) cancels: bool,
-    /// Announced `progressive_call_results` as callee, and `call_canceling`, without which it does not count.
+    /// Announced `progressive_call_results` as callee. The specification wants `call_canceling` with it, but there are
+    /// clients that announce only this.
     pub(super) progresses: bool,
     /// Announced `progressive_call_invocations` as callee, and `call_canceling`.
     pub(super) takes_streams: bool,

@@ -118,15 +118,18 @@ impl Router {
     }
 
     fn publish(&mut self, member: &Arc<Member>, publish: &Publish, out: &mut Vec<Output>) {
-        if let Err(refusal) = self.permit(member, Action::Publish, &publish.topic, MatchPolicy::Exact) {
-            // Without acknowledgement there is no answer, not even this one.
-            if publish.options.acknowledge {
-                refuse(member, code::PUBLISH, publish.request, &refusal, out);
+        let most = match self.permit(member, Action::Publish, &publish.topic, MatchPolicy::Exact) {
+            Ok(joined) => joined.limits.retained,
+            Err(refusal) => {
+                // Without acknowledgement there is no answer, not even this one.
+                if publish.options.acknowledge {
+                    refuse(member, code::PUBLISH, publish.request, &refusal, out);
+                }
+                return;
             }
-            return;
-        }
+        };
         let publication = PublicationId::wrapped(self.ids.next_id());
-        self.send_event(member, publish, publication, out);
+        self.send_event(member, publish, publication, most, out);
         if publish.options.acknowledge {
             reply(
                 member,
@@ -139,17 +142,19 @@ impl Router {
         }
     }
 
-    /// Sends an event that may be published to all who may have it, and retains it if that is wanted.
+    /// Sends an event that may be published to all who may have it, and retains it if that is wanted; `most` is how
+    /// many the publisher may have retained.
     pub(super) fn send_event(
         &mut self,
         publisher: &Arc<Member>,
         publish: &Publish,
         publication: PublicationId,
+        most: usize,
         out: &mut Vec<Output>,
     ) {
         self.broker.publish(publisher, publish, publication, false, out);
-        if publish.options.retain {
-            self.retained.keep(publisher, publish, publication);
+        if publish.options.retain && most > 0 {
+            self.retained.keep(publisher, publish, publication, most);
         }
     }
 

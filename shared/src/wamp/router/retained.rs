@@ -19,11 +19,11 @@ pub struct RetentionLimits {
     /// Events of one topic: events for certain receivers only are kept beside each other, one for everybody replaces
     /// them all.
     pub per_topic: usize,
-    /// Events of one publishing session.
-    pub per_session: usize,
+    /// Bytes of the events of one publishing session; how many they may be is in [`Limits`](super::Limits).
+    pub session_bytes: usize,
     /// Events in all.
     pub events: usize,
-    /// Bytes of arguments in all.
+    /// Bytes in all: arguments, topics and options.
     pub bytes: usize,
 }
 
@@ -31,12 +31,15 @@ impl Default for RetentionLimits {
     fn default() -> Self {
         Self {
             per_topic: 4,
-            per_session: 1_024,
+            session_bytes: 1 << 20,
             events: 16_384,
             bytes: 16 << 20,
         }
     }
 }
+
+/// What an event costs beside its bytes.
+const OVERHEAD: usize = 256;
 
 /// A retained event.
 #[derive(Debug)]
@@ -44,6 +47,14 @@ pub(super) struct Kept {
     pub(super) publisher: Arc<Member>,
     pub(super) publish: Publish,
     pub(super) publication: PublicationId,
+    size: usize,
+}
+
+/// The retained events of one publishing session.
+#[derive(Debug, Default)]
+struct Own {
+    numbers: BTreeSet<u64>,
+    bytes: usize,
 }
 
 /// The retained events of a realm.
@@ -54,7 +65,7 @@ pub(super) struct Retained {
     /// In the order of publication.
     kept: BTreeMap<u64, Kept>,
     by_topic: BTreeMap<Uri, VecDeque<u64>>,
-    by_session: BTreeMap<SessionId, BTreeSet<u64>>,
+    by_session: BTreeMap<SessionId, Own>,
     bytes: usize,
 }
 
@@ -71,7 +82,8 @@ impl Retained {
     }
 
     /// Keeps an event, and lets go of what it replaces and of what there is no room for.
-    pub(super) fn keep(&mut self, publisher: &Arc<Member>, publish: &Publish, publication: PublicationId) {
+    /// `most` is how many the publisher may have.
+    pub(super) fn keep(&mut self, publisher: &Arc<Member>, publish: &Publish, publication: PublicationId, most: usize) {
         let of_topic = self.by_topic.get(&publish.topic).cloned().unwrap_or_default();
         let options = &publish.options;
         let is_for_some = options.exclude.is_some()
@@ -89,8 +101,9 @@ impl Retained {
         for number in of_topic.into_iter().take(replaced) {
             self.remove(number);
         }
-        let size = publish.payload.size();
-        if size > self.limits.bytes || self.limits.events == 0 {
+        let described = publisher.codec.value_to_bytes(options).map_or(0, |bytes| bytes.len());
+        let size = publish.payload.size() + publish.topic.as_str().len() + described + OVERHEAD;
+        if size > self.limits.bytes.min(self.limits.session_bytes) || self.limits.events.min(most) == 0 {
             return;
         }
         self.last += 1;
@@ -100,19 +113,29 @@ impl Retained {
             .or_default()
             .push_back(number);
         let own = self.by_session.entry(publisher.session).or_default();
-        own.insert(number);
-        let oldest_of_own = own.first().copied().filter(|_| own.len() > self.limits.per_session);
+        own.numbers.insert(number);
+        own.bytes += size;
         self.bytes += size;
-        let (publisher, publish) = (Arc::clone(publisher), publish.clone());
+        let session = publisher.session;
+        let publisher = Arc::clone(publisher);
+        // A copy of its own: the arguments as they came hold on to the whole frame.
+        let publish = Publish {
+            payload: publish.payload.detached(),
+            ..publish.clone()
+        };
         self.kept.insert(
             number,
             Kept {
                 publisher,
                 publish,
                 publication,
+                size,
             },
         );
-        if let Some(oldest) = oldest_of_own {
+        while let Some(oldest) = self.by_session.get(&session).and_then(|own| {
+            let is_over = own.numbers.len() > most || own.bytes > self.limits.session_bytes;
+            own.numbers.first().copied().filter(|_| is_over)
+        }) {
             self.remove(oldest);
         }
         while self.kept.len() > self.limits.events || self.bytes > self.limits.bytes {
@@ -125,7 +148,7 @@ impl Retained {
 
     fn remove(&mut self, number: u64) {
         let Some(kept) = self.kept.remove(&number) else { return };
-        self.bytes -= kept.publish.payload.size();
+        self.bytes -= kept.size;
         if let Some(of_topic) = self.by_topic.get_mut(&kept.publish.topic) {
             of_topic.retain(|other| *other != number);
             if of_topic.is_empty() {
@@ -133,8 +156,9 @@ impl Retained {
             }
         }
         if let Some(own) = self.by_session.get_mut(&kept.publisher.session) {
-            own.remove(&number);
-            if own.is_empty() {
+            own.numbers.remove(&number);
+            own.bytes -= kept.size;
+            if own.numbers.is_empty() {
                 self.by_session.remove(&kept.publisher.session);
             }
         }

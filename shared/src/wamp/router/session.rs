@@ -203,7 +203,9 @@ impl Router {
             None if principal.internal => Limits::COMPONENT,
             None => Limits::BROWSER,
         };
-        let meta = principal.internal || self.config.meta_roles.contains(&principal.authrole);
+        let meta = principal.internal
+            || self.config.meta_roles.contains(&principal.authrole)
+            || self.config.authorizer.allows_meta(&principal);
         let member = Arc::new(Member {
             meta,
             session,
@@ -249,6 +251,7 @@ impl Router {
         let Some(joined) = self.joined_mut(session) else { return };
         let (info, member) = (joined.info.clone(), Arc::clone(&joined.member));
         let testaments = std::mem::take(&mut joined.testaments);
+        let most_retained = joined.limits.retained;
         if let Some(base) = info
             .base
             .as_ref()
@@ -266,7 +269,7 @@ impl Router {
         for (id, ended) in registrations {
             self.tell_unregistered(&info, id, &ended, out);
         }
-        self.fire(&info, &member, testaments, out);
+        self.fire(&info, &member, testaments, most_retained, out);
         self.tell_left(&info, out);
     }
 

@@ -108,6 +108,7 @@ impl Router {
         info: &SessionInfo,
         member: &Arc<Member>,
         mut testaments: Vec<Testament>,
+        most_retained: usize,
         out: &mut Vec<Output>,
     ) {
         // Stable: within a scope they come in the order of being added.
@@ -121,7 +122,7 @@ impl Router {
                 .authorizer
                 .authorize(info, Action::Publish, &publish.topic, MatchPolicy::Exact);
             if decision == Decision::Allow {
-                self.send_event(member, &publish, publication, out);
+                self.send_event(member, &publish, publication, most_retained, out);
             }
         }
     }

@@ -472,3 +472,25 @@ fn parts_without_room_are_held_in_order_and_dropped_with_their_call() {
     );
     assert_eq!(world.router.stats().held, 0);
 }
+
+#[test]
+fn results_before_the_last_have_no_room_kept_for_them_and_need_no_canceling() {
+    let mut world = World::open();
+    let hello = r#"[1,"realm",{"roles":{"callee":{"features":{"progressive_call_results":true}}}}]"#;
+    world.join_as(2, CodecId::Json, Principal::default(), hello);
+    called(&mut world, r#"{"receive_progress":true}"#);
+    for (result, class) in [
+        (r#"[70,1,{"progress":true},[1]]"#, Class::Event),
+        ("[70,1,{},[2]]", Class::Reply),
+    ] {
+        let input = Input::Message {
+            connection: ConnectionId(2),
+            message: CodecId::Json.decode(result.into()).expect("a result"),
+        };
+        let said = world.router.handle(input);
+        assert!(
+            matches!(said.as_slice(), [Output::Send { class: it, .. }] if *it == class),
+            "{said:?}"
+        );
+    }
+}

@@ -5,7 +5,7 @@ use super::*;
 /// Client 9 is an operator; the others are users.
 fn watched() -> World {
     let mut world = World::with(RouterConfig {
-        authorizer: Box::new(Open),
+        authorizer: Box::new(AllNames),
         meta_roles: ["operator".to_owned()].into(),
         epoch: Duration::from_secs(1_700_000_000),
         ..RouterConfig::new(1)
@@ -106,6 +106,27 @@ fn nobody_else_may_call_or_hear_anything() {
     assert!(
         welcome(&mut world, 8).contains("session_meta_api"),
         "announced to who may use it"
+    );
+}
+
+#[test]
+fn in_an_open_realm_everybody_may() {
+    let mut world = World::with(RouterConfig {
+        authorizer: Box::new(Open),
+        ..RouterConfig::new(1)
+    });
+    world.join(&[1]);
+    assert_eq!(
+        world.say(1, r#"[48,1,{},"wamp.session.count"]"#),
+        sent([(1, "[50,1,{},[1]]")])
+    );
+    assert_eq!(
+        world.say(1, r#"[32,2,{},"wamp.session.on_join"]"#),
+        sent([(1, "[33,2,1]")])
+    );
+    assert_eq!(
+        refused(&world.say(1, r#"[64,3,{},"wamp.session.count"]"#)),
+        "wamp.error.invalid_uri"
     );
 }
 

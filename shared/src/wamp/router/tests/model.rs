@@ -94,7 +94,7 @@ fn tag_of(payload: &Payload) -> u64 {
 impl Run {
     fn new(seed: u64, fault: Option<Fault>) -> Self {
         let config = RouterConfig {
-            authorizer: Box::new(Open),
+            authorizer: Box::new(AllNames),
             ..RouterConfig::new(seed)
         };
         let router = Router::new(Uri::unchecked("realm"), config);

@@ -186,6 +186,7 @@ fn a_session_may_have_so_many_subscriptions_and_patterns() {
         patterns: 1,
         calls: 1,
         testaments: 1,
+        retained: 1,
     };
     world.router.config.limits.insert("user".to_owned(), limits);
     world.join(&[1]);

@@ -4,7 +4,7 @@ use super::*;
 
 fn limited(retention: RetentionLimits) -> World {
     let mut world = World::with(RouterConfig {
-        authorizer: Box::new(Open),
+        authorizer: Box::new(AllNames),
         retention,
         ..RouterConfig::new(1)
     });
@@ -86,10 +86,11 @@ fn a_retained_event_keeps_to_its_lists() {
 
 #[test]
 fn what_is_over_a_limit_pushes_the_oldest_out() {
+    // Each event counts 256 bytes beside its own.
     let few = RetentionLimits {
-        per_session: 3,
+        session_bytes: 1_000,
         events: 4,
-        bytes: 60,
+        bytes: 1_200,
         ..RetentionLimits::default()
     };
     let mut world = limited(few);
@@ -105,15 +106,31 @@ fn what_is_over_a_limit_pushes_the_oldest_out() {
     );
     assert!(retained(&mut world, "t6").is_empty());
     assert_eq!(retained(&mut world, "t7"), ["[7]]"]);
-    let large = "x".repeat(52);
+    let large = "x".repeat(300);
     world.say(1, &format!(r#"[16,20,{{"retain":true}},"large",["{large}"]]"#));
-    assert_eq!(world.router.stats().retained, 2, "bytes count too");
-    let larger = "x".repeat(60);
+    assert_eq!(retained(&mut world, "t8").len(), 0, "bytes count too");
+    assert_eq!(
+        retained(&mut world, "t9").len() + retained(&mut world, "large").len(),
+        2
+    );
+    let larger = "x".repeat(1_000);
     world.say(1, &format!(r#"[16,21,{{"retain":true}},"large",["{larger}"]]"#));
     assert!(
         retained(&mut world, "large").is_empty(),
         "what cannot be kept does not leave the old one standing"
     );
+    let topic = "x".repeat(1_000);
+    world.say(1, &format!(r#"[16,22,{{"retain":true}},"{topic}",[]]"#));
+    assert!(retained(&mut world, &topic).is_empty(), "topics count too");
+}
+
+#[test]
+fn a_session_may_have_so_many_events_retained() {
+    let mut world = limited(RetentionLimits::default());
+    for number in 1..=20 {
+        world.say(1, &format!(r#"[16,{number},{{"retain":true}},"t{number}",[{number}]]"#));
+    }
+    assert_eq!(world.router.stats().retained, Limits::BROWSER.retained);
 }
 
 #[test]

@@ -251,7 +251,7 @@ impl Naive {
             InvokePolicy::Single | InvokePolicy::First | InvokePolicy::Random => 0,
         };
         let callee = offer.callees[place];
-        let able = self.clients[callee].is_some_and(|features| features.progresses && features.cancels);
+        let able = self.clients[callee].is_some_and(|features| features.progresses);
         self.coming[callee].push_back(tag);
         self.calls.push(Call {
             caller,
