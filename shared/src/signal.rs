@@ -380,7 +380,11 @@ impl<T: SignalPayload> Signal<T> {
         let inner = Rc::downgrade(&self.inner);
         Connection::new(move || {
             if let Some(inner) = inner.upgrade() {
-                inner.direct.borrow_mut().1.retain(|(known, _)| *known != id);
+                // Dropping a handler may run code of the application: only when nothing is borrowed.
+                let handlers = std::mem::take(&mut inner.direct.borrow_mut().1);
+                let (gone, kept): (Vec<_>, Vec<_>) = handlers.into_iter().partition(|(known, _)| *known == id);
+                inner.direct.borrow_mut().1 = kept;
+                drop(gone);
                 inner.tell(Observed::Disconnected);
             }
         })

@@ -302,3 +302,30 @@ async fn contexts_of_one_chain_share_their_records_and_others_do_not() -> Result
     );
     Ok(())
 }
+
+#[testing::test]
+async fn a_handler_may_own_connections_and_values_that_go_with_it() -> Result<()> {
+    let context = testing::local_context();
+    let (node, log) = bell("bell");
+    node.node_bind("test.bell", &context).await?;
+    let inner = node.rang.connect(writes(&log, "inner"));
+    let outer = node.rang.connect(move |_| {
+        let _ = &inner;
+    });
+    let elsewhere = node.connect(Bell::rang, "test.other", drop)?;
+    let keeper = node.connect(Bell::rang, "test.other", move |_| {
+        let _ = &elsewhere;
+    })?;
+    let life = node.on_unbind(drop);
+    let more_life = node.on_unbind(move |_| {
+        let _ = &life;
+    });
+    drop((outer, keeper, more_life));
+    node.rang.notify(1).await?;
+    assert!(
+        !log.borrow().contains(&"inner 1".to_owned()),
+        "the inner one went with the outer one"
+    );
+    assert_eq!(context.records()[2], 1, "nobody listens elsewhere");
+    Ok(())
+}

@@ -159,21 +159,30 @@ impl NodeContext {
 
     /// Puts a value in, one per type and level; shadows the ancestors' value of the type.
     pub fn insert<T: 'static>(&self, value: T) {
-        self.0
-            .own
-            .borrow_mut()
-            .values
-            .insert(TypeId::of::<T>(), Some(Rc::new(value)));
+        self.put::<T>(Some(Some(Rc::new(value))));
     }
 
     /// Hides the ancestors' value of a type from this level down.
     pub fn hide<T: 'static>(&self) {
-        self.0.own.borrow_mut().values.insert(TypeId::of::<T>(), None);
+        self.put::<T>(Some(None));
     }
 
     /// Takes this level's own value of a type back; the ancestors' shows again.
     pub fn remove<T: 'static>(&self) {
-        self.0.own.borrow_mut().values.remove(&TypeId::of::<T>());
+        self.put::<T>(None);
+    }
+
+    fn put<T: 'static>(&self, value: Option<Option<Rc<dyn Any>>>) {
+        let key = TypeId::of::<T>();
+        let old = {
+            let values = &mut self.0.own.borrow_mut().values;
+            match value {
+                Some(value) => values.insert(key, value),
+                None => values.remove(&key),
+            }
+        };
+        // Dropping a value may run code of the application: only when nothing is borrowed.
+        drop(old);
     }
 
     /// The nearest value of a type.

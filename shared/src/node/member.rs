@@ -48,6 +48,8 @@ pub(crate) struct Member {
     generation: Cell<u64>,
     /// Ends a reconciliation with an earlier peer, which may never answer.
     superseded: RefCell<Option<oneshot::Sender<()>>>,
+    /// Where the names of traces come from.
+    trace: Cell<u64>,
     /// All bound nodes by absolute path.
     places: RefCell<BTreeMap<String, Rc<dyn Node>>>,
     /// Paths of bound nodes without a parent.
@@ -131,11 +133,14 @@ fn root_wires(root: &str) -> [WireKey; 4] {
 
 impl Member {
     pub(crate) fn new(platform: PlatformRef, peer: Option<Peer>) -> Rc<Self> {
+        let mut seed = [0; 8];
+        platform.random(&mut seed);
         Rc::new_cyclic(|this| Self {
             this: this.clone(),
             platform,
             generation: Cell::new(1),
             superseded: RefCell::default(),
+            trace: Cell::new(u64::from_le_bytes(seed)),
             peer: RefCell::new(peer),
             places: RefCell::default(),
             roots: RefCell::default(),
@@ -187,6 +192,14 @@ impl Member {
                 }
             },
         )
+    }
+
+    /// A new name for a chain of calls. Unique enough, no secret, and cheap: most calls never leave their tree.
+    pub(crate) fn new_trace(&self) -> String {
+        let next = self.trace.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.trace.set(next);
+        let mixed = (next ^ (next >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        format!("{:016x}", mixed ^ (mixed >> 29))
     }
 
     /// Whether the node at a path elsewhere is known to implement a contract.
@@ -282,10 +295,16 @@ impl Member {
     fn deaf(&self, topic: &str, id: u64) {
         let mut topics = self.topics.borrow_mut();
         let Some(entries) = topics.get_mut(topic) else { return };
-        entries.retain(|entry| entry.id != id);
-        if entries.is_empty() {
+        let position = entries.iter().position(|entry| entry.id == id);
+        let gone = position.map(|position| entries.remove(position));
+        let is_last = entries.is_empty();
+        if is_last {
             topics.remove(topic);
-            drop(topics);
+        }
+        // Dropping a handler may run code of the application: only when nothing is borrowed.
+        drop(topics);
+        drop(gone);
+        if is_last {
             self.withdraw();
         }
     }

@@ -1,6 +1,6 @@
 //! Calling a node by path: directly if it is in this tree, else through the session; the caller cannot tell.
 
-use std::{cell::RefCell, fmt, rc::Rc, time::Duration};
+use std::{cell::RefCell, fmt, future::poll_fn, rc::Rc, task::Poll, time::Duration};
 
 use futures::future::{Either, select};
 use serde::{
@@ -18,7 +18,6 @@ use crate::{
     contract::{ContractInfo, DESCRIBE},
     error::{Error, ErrorKind, Result},
     path::Path,
-    platform::random_hex,
     wamp::{message::CallOptions, payload::Payload, uri::Uri},
 };
 
@@ -155,7 +154,7 @@ impl RemoteNode {
     fn caller(&self) -> super::Caller {
         let mut caller = self.context.member().identity();
         if caller.trace.is_none() {
-            caller.trace = Some(random_hex(&*self.context.platform(), 8));
+            caller.trace = Some(self.context.member().new_trace());
         }
         caller
     }
@@ -164,8 +163,13 @@ impl RemoteNode {
         let Some(timeout) = self.timeout.unwrap_or_else(|| self.context.call_timeout()) else {
             return call.await;
         };
+        let mut call = std::pin::pin!(call);
+        // Most calls within a tree are answered at once: these need no timer.
+        if let Poll::Ready(result) = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await {
+            return result;
+        }
         let sleep = self.context.platform().sleep(timeout);
-        match select(std::pin::pin!(call), sleep).await {
+        match select(call, sleep).await {
             Either::Left((result, _)) => result,
             Either::Right(((), _)) => Err(Error::new(
                 ErrorKind::Timeout,

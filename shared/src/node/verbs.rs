@@ -274,7 +274,11 @@ fn life<N: Node>(node: &Rc<N>, moment: lifecycle::Moment, handler: impl Fn(NodeE
     let node = Rc::downgrade(node);
     Connection::new(move || {
         if let Some(node) = node.upgrade() {
-            node.node_core().life.borrow_mut().retain(|(_, known, _)| *known != id);
+            let life = &node.node_core().life;
+            let handlers = std::mem::take(&mut *life.borrow_mut());
+            let (gone, kept): (Vec<_>, Vec<_>) = handlers.into_iter().partition(|(_, known, _)| *known == id);
+            *life.borrow_mut() = kept;
+            drop(gone);
         }
     })
 }
