@@ -250,3 +250,24 @@ async fn a_view_is_below_the_browsers_own_member_and_nowhere_else() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_browser_whose_tree_ends_is_closed_and_gets_a_new_one() {
+    local(async |server| {
+        let anna = join(server, "anna").await;
+        let first = start(&anna, None).await;
+        // The tree joined the realm in the name of its base.
+        let reason = Uri::strict("wamp.close.killed").expect("a reason");
+        server.realm().kill_user(&first.base, reason, None);
+        let closed = tokio::time::timeout(Duration::from_secs(5), anna.closed()).await;
+        assert_eq!(
+            closed.expect("no browser sits on a dead root").uri.as_str(),
+            "wamp.close.killed"
+        );
+        let back = join(server, "anna").await;
+        let second = start(&back, secret_of(&first)).await;
+        assert_eq!(second.base, first.base);
+        ping(&back, &second.base).await.expect("the new tree answers");
+    })
+    .await;
+}

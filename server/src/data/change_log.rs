@@ -268,6 +268,9 @@ async fn read_sqlite(transaction: &mut Transaction, after: i64) -> Result<Batch>
         return Ok(batch);
     }
     if end - after > MAX_BATCH {
+        // Rows that were pruned before they were read may have been of any table.
+        let sql = "SELECT count(*) FROM coati_change WHERE seq > ?";
+        batch.gap = number(transaction, Statement::new(sql, vec![after.into()])).await? != end - after;
         let sql = "SELECT DISTINCT tbl FROM coati_change WHERE seq > ?";
         for row in transaction.fetch(&Statement::new(sql, vec![after.into()])).await? {
             let table = row.first().and_then(Cell::as_text).unwrap_or_default();

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,7 +19,10 @@ use shared::{
     path::Path,
     platform::{default_platform, random_hex},
     session_root::{SessionStarted, StartSession},
-    wamp::{id::SessionId, uri::Uri},
+    wamp::{
+        id::SessionId,
+        uri::{Uri, close},
+    },
 };
 use tokio::sync::oneshot;
 
@@ -39,6 +45,7 @@ pub(super) struct Roots {
     store: Arc<dyn RootStore>,
     catalogue: Arc<Catalogue>,
     keep_for: Duration,
+    generations: AtomicU64,
     live: Mutex<BTreeMap<String, Live>>,
 }
 
@@ -50,6 +57,8 @@ struct Live {
     role: String,
     /// Which browser holds it now; a watcher of an older one does nothing.
     holder: SessionId,
+    /// Counts up with each browser that took a root; only a later one replaces the holder.
+    generation: u64,
     /// Ends the tree, whose task holds the other end. Taken when it was told to end.
     end: Option<oneshot::Sender<()>>,
     /// Completes when the tree is bound, or could not be.
@@ -75,7 +84,13 @@ struct Leaving {
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        self.roots.live().remove(&self.base);
+        if let Some(root) = self.roots.live().remove(&self.base) {
+            // A browser that is still there would sit on a dead root: closed, it comes back and gets a new tree.
+            let reason = Uri::unchecked(close::KILLED);
+            self.roots
+                .realm
+                .kill(root.holder, reason, Some("The session's tree ended.".to_owned()));
+        }
     }
 }
 
@@ -93,6 +108,7 @@ impl Roots {
             store,
             catalogue,
             keep_for,
+            generations: AtomicU64::new(0),
             live: Mutex::default(),
         })
     }
@@ -129,7 +145,9 @@ impl Roots {
             login: login.clone(),
             role: role.clone(),
         };
-        self.ensure_tree(&base, session, scope).await?;
+        // Who bound the base later is the browser of today, whatever the order in which the two go on from here.
+        let generation = self.generations.fetch_add(1, Ordering::Relaxed);
+        self.ensure_tree(&base, (session, generation), scope).await?;
         tokio::spawn(self.clone().end_when_abandoned(base.clone(), session));
         Ok(SessionStarted {
             base,
@@ -159,7 +177,12 @@ impl Roots {
     }
 
     /// Makes sure that the root's tree runs and is registered, and that `holder` is the browser it waits for.
-    async fn ensure_tree(self: &Arc<Self>, base: &str, holder: SessionId, scope: ControllerScope) -> NodeResult<()> {
+    async fn ensure_tree(
+        self: &Arc<Self>,
+        base: &str,
+        holder: (SessionId, u64),
+        scope: ControllerScope,
+    ) -> NodeResult<()> {
         loop {
             match self.find_or_spawn(base, holder, &scope)? {
                 Found::Bound(bound) => return bound.await,
@@ -168,7 +191,12 @@ impl Roots {
         }
     }
 
-    fn find_or_spawn(self: &Arc<Self>, base: &str, holder: SessionId, scope: &ControllerScope) -> NodeResult<Found> {
+    fn find_or_spawn(
+        self: &Arc<Self>,
+        base: &str,
+        (holder, generation): (SessionId, u64),
+        scope: &ControllerScope,
+    ) -> NodeResult<Found> {
         let mut live = self.live();
         if let Some(root) = live.get_mut(base) {
             // A tree acts with the rights it was made with: another role needs another tree.
@@ -180,7 +208,13 @@ impl Roots {
             if root.end.is_none() {
                 return Ok(Found::Ending(root.gone.clone()));
             }
-            root.holder = holder;
+            if generation < root.generation {
+                return Err(NodeError::new(
+                    ErrorKind::Canceled,
+                    "Another page has taken the session over.",
+                ));
+            }
+            (root.holder, root.generation) = (holder, generation);
             return Ok(Found::Bound(root.bound.clone()));
         }
         if live.values().filter(|root| root.login == scope.login).count() >= ROOTS_PER_USER {
@@ -199,6 +233,7 @@ impl Roots {
             login: scope.login.clone(),
             role: scope.role.clone(),
             holder,
+            generation,
             end: Some(end),
             bound: bound.clone(),
             gone: gone.map(drop).boxed().shared(),
