@@ -36,6 +36,8 @@ struct Connection {
     from: Place,
     /// Its calls are counted and refused above the limit.
     counted: bool,
+    /// What a person does by a token instead of by our pages is logged: such as at the operator's prompt.
+    audited: bool,
 }
 
 impl Connection {
@@ -47,6 +49,7 @@ impl Connection {
         outgoing: impl Outgoing,
         login_ends: impl Future<Output = &'static str>,
     ) {
+        let user = self.principal.authid.clone();
         let queue = Arc::new(Outbound::new(self.limits.queue));
         let attached = realm.attach_socket(self.codec, self.principal, queue.clone(), self.from);
         let reader = Reader {
@@ -56,6 +59,7 @@ impl Connection {
             queue: &queue,
             attached: &attached,
             limits: &self.limits,
+            audited: self.audited.then_some(user),
             rate: self.counted.then(|| CallRate::new(&self.limits)),
         };
         let exchange = async {

@@ -9,6 +9,7 @@ pub mod data;
 pub mod error;
 pub mod http;
 pub mod peer;
+pub mod repl;
 pub mod router;
 pub mod server;
 pub mod service;

@@ -224,6 +224,7 @@ where
         principal: anonymous(&role),
         from,
         counted: false,
+        audited: false,
     };
     let ended = async {
         let CloseWhy::LoggedOut = closed.await;

@@ -34,6 +34,8 @@ pub(super) struct Reader<'a, I> {
     pub(super) queue: &'a Outbound,
     pub(super) attached: &'a Attached,
     pub(super) limits: &'a ConnectionLimits,
+    /// The name of a user whose requests are logged.
+    pub(super) audited: Option<String>,
     /// None: calls are not counted.
     pub(super) rate: Option<CallRate>,
 }
@@ -147,6 +149,9 @@ impl<I: Incoming> Reader<'_, I> {
 
     async fn message(&mut self, bytes: Bytes) -> Result<bool, String> {
         let message = self.codec.decode(bytes).map_err(|error| error.text)?;
+        if let Some(user) = &self.audited {
+            audit(user, &message);
+        }
         if let (Message::Call(call), Some(rate)) = (&message, &mut self.rate)
             && !rate.take()
         {
@@ -159,6 +164,22 @@ impl<I: Incoming> Reader<'_, I> {
         }
         Ok(self.attached.deliver(Received::Message(message)).await)
     }
+}
+
+/// Logs what somebody asks for; not the arguments, which may be private.
+fn audit(user: &str, message: &Message) {
+    let (action, uri) = if let Message::Call(call) = message {
+        ("call", &call.procedure)
+    } else if let Message::Publish(publish) = message {
+        ("publish", &publish.topic)
+    } else if let Message::Subscribe(subscribe) = message {
+        ("subscribe", &subscribe.topic)
+    } else if let Message::Register(register) = message {
+        ("register", &register.procedure)
+    } else {
+        return;
+    };
+    tracing::info!(?user, action, uri = ?uri.as_str(), "audit");
 }
 
 /// An ERROR that is made at the socket and not by the router.

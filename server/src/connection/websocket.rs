@@ -106,6 +106,7 @@ pub(crate) async fn upgrade(
                     principal: principal(identity.as_ref()),
                     from: Place::Network(address.0),
                     counted: kind == Kind::Browser,
+                    audited: kind == Kind::Browser && identity.as_ref().is_some_and(|(_, method)| *method == "bearer"),
                 };
                 let (sink, stream) = socket.split();
                 let incoming = WebSocketIncoming {
