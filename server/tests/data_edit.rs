@@ -119,15 +119,16 @@ async fn a_repeated_mutation_gets_the_stored_answer_and_has_no_second_effect() {
     let thief = desk.save_as(2, new_row("stolen"), "mallory").await.unwrap_err();
     assert_eq!(thief.kind, ErrorKind::NotAuthorized, "a client belongs to one user");
 
-    let refused = desk
-        .save_as(2, update(1, &[("severity", 1.into(), 2.into())]), "ada")
-        .await
-        .unwrap();
+    let clash = || update(1, &[("severity", 1.into(), 2.into())]);
+    let refused = desk.save_as(2, clash(), "ada").await.unwrap();
     assert!(!refused.is_saved());
+    let again = desk.save_as(2, clash(), "ada").await.unwrap();
+    assert_eq!(again, refused, "a refusal is an answer too");
+    let other = desk.save_as(2, new_row("another"), "ada").await.unwrap_err();
     assert_eq!(
-        desk.save_as(2, ChangeSet::default(), "ada").await.unwrap(),
-        refused,
-        "a refusal is an answer too"
+        (other.kind, other.details.get("expected").map(String::as_str)),
+        (ErrorKind::Conflict, Some("3")),
+        "a number is one edit's own"
     );
     assert!(desk.save_as(3, new_row("next"), "ada").await.unwrap().is_saved());
     assert_eq!(desk.other.number("SELECT count(*) FROM assessment").await, 4);

@@ -6,6 +6,8 @@ use std::{
 };
 
 use sea_query::{Expr, ExprTrait as _, Query};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use shared::{
     data::{
         Cell, ChangeSet, Conflict, Delete, EditOutcome, FieldChange, FieldError, FieldKind, Filter, Insert, Row,
@@ -48,11 +50,16 @@ pub(crate) async fn save(
     changes.validate()?;
     check_rights(source, changes, viewer)?;
     let scope = scope_for(source, &Filter::All, viewer)?;
+    let asked = digest(source, changes)?;
     let mut transaction = db.write().await?;
     if let Some(origin) = origin
         && let Some(answer) = known_answer(&mut transaction, origin, viewer).await?
     {
-        return Ok(answer);
+        if answer.asked == asked {
+            return Ok(answer.outcome);
+        }
+        let error = Error::new(ErrorKind::Conflict, "Another edit was made under this number.");
+        return Err(error.with_detail("expected", (origin.mutation + 1).to_string()));
     }
     let label = origin.map(|origin| format!("{}:{}", origin.client, origin.mutation));
     change_log::set_origin(&mut transaction, label.as_deref()).await?;
@@ -74,7 +81,7 @@ pub(crate) async fn save(
     }
     change_log::set_origin(&mut transaction, None).await?;
     match origin {
-        Some(origin) => remember(&mut transaction, origin, &outcome).await?,
+        Some(origin) => remember(&mut transaction, origin, asked, &outcome).await?,
         None if !outcome.is_saved() => return Ok(outcome),
         None => {}
     }
@@ -114,8 +121,21 @@ fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
+/// What is kept of a mutation: what was asked, and what was answered.
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    /// Digest of the change set: a number is an edit's own, and another edit under it must not get its answer.
+    asked: String,
+    outcome: EditOutcome,
+}
+
+fn digest(source: &dyn DataSource, changes: &ChangeSet) -> Result<String> {
+    let text = serde_json::to_vec(&(source.name(), changes)).map_err(|error| internal(&error))?;
+    Ok(Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// The stored answer if this mutation was made before; otherwise checks that it is the next one.
-async fn known_answer(transaction: &mut Transaction, origin: &Origin, viewer: &Viewer) -> Result<Option<EditOutcome>> {
+async fn known_answer(transaction: &mut Transaction, origin: &Origin, viewer: &Viewer) -> Result<Option<Answer>> {
     let backend = transaction.backend();
     let number = i64::try_from(origin.mutation).unwrap_or(i64::MAX);
     if origin.client.is_empty() || origin.client.len() > 128 {
@@ -177,10 +197,14 @@ async fn known_answer(transaction: &mut Transaction, origin: &Origin, viewer: &V
 }
 
 /// Keeps the answer with the effect: both become durable in one commit, or neither.
-async fn remember(transaction: &mut Transaction, origin: &Origin, outcome: &EditOutcome) -> Result<()> {
+async fn remember(transaction: &mut Transaction, origin: &Origin, asked: String, outcome: &EditOutcome) -> Result<()> {
     let backend = transaction.backend();
     let number = i64::try_from(origin.mutation).unwrap_or(i64::MAX);
-    let result = serde_json::to_string(outcome).map_err(|error| internal(&error))?;
+    let result = serde_json::to_string(&Answer {
+        asked,
+        outcome: outcome.clone(),
+    })
+    .map_err(|error| internal(&error))?;
     let client = || Cell::from(origin.client.clone());
     let statements = [
         pick(
