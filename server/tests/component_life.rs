@@ -175,7 +175,7 @@ while True:
 async fn an_autobahn_component_joins_where_its_environment_says() {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/interop/venv/bin/python");
     if !python.exists() {
-        println!("skipped: scripts/interop.sh has not made {}", python.display());
+        eprintln!("skipped: scripts/interop.sh has not made {}", python.display());
         return;
     }
     let script = r#"
