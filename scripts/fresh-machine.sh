@@ -60,9 +60,9 @@ inside() {
 }
 
 [ -z "${first:-}" ] || inside "rustup target remove $wasm"
-mkdir -p "$logs"
 for what in "$@"; do
-    log=$logs/fresh-$what.log
+    # Beside the folder: `make test` empties the place of its own logs.
+    log=$folder.$what.log
     start=$SECONDS
     result=ok
     case $what in
