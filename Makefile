@@ -1,7 +1,7 @@
 # What a developer types; each line is one script, so that all of it also works without make.
 .DEFAULT_GOAL := help
-parts := $(addprefix setup-,target bindgen leptos node npm chromium postgres sqlite)
-.PHONY: help run dev check test e2e test-wasm bench release release-check sizes setup-all $(parts)
+parts := $(addprefix setup-,target bindgen leptos node npm chromium postgres python sqlite)
+.PHONY: help run dev check test e2e test-wasm interop conformance bench bench-router release release-check sizes setup-all $(parts)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -18,8 +18,14 @@ test-wasm: ## the browser tests of shared and client in headless Chromium
 	@scripts/test-wasm.sh
 e2e: ## Playwright against a private server; GREP=text picks tests
 	@scripts/e2e.sh
+interop: ## WAMP clients by others walk over our router (part of make test)
+	@scripts/interop.sh
+conformance: ## Autobahn's WebSocket test suite against our sockets; needs CPython 2.7
+	@scripts/conformance.sh
 bench: ## criterion benchmarks
 	@scripts/bench.sh
+bench-router: ## our router beside bare sockets and Crossbar (where it is installed)
+	@scripts/bench-router.sh
 release: ## target/release/safety: one file with client, styles and migrations inside
 	@scripts/release.sh
 release-check: ## the release serves exactly what was built
@@ -27,6 +33,6 @@ release-check: ## the release serves exactly what was built
 sizes: ## sizes and idle memory of the release
 	@scripts/sizes.sh
 setup-all: ## install everything that make test and make dev need
-	@scripts/setup.sh target bindgen chromium postgres sqlite npm leptos
-$(parts): setup-%: ## one part: target bindgen leptos node npm chromium postgres sqlite
+	@scripts/setup.sh target bindgen chromium postgres python sqlite npm leptos
+$(parts): setup-%: ## one part: target bindgen leptos node npm chromium postgres python sqlite
 	@scripts/setup.sh $*

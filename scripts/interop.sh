@@ -83,6 +83,7 @@ prepare() {
     esac
 }
 
+scripts/setup.sh python node
 bad=0
 install_python "${1:-}"
 [ "${1:-}" = record ] || cargo build -q "${locked[@]}" -p coati-server --example router

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the named parts where they are missing: target bindgen leptos npm chromium postgres sqlite.
+# Installs the named parts where they are missing: target bindgen leptos node npm chromium postgres python sqlite.
 . "$(dirname "$0")/lib.sh"
 
 # Debian packages, as root or by password-less sudo; else one line that says what to type.
@@ -77,9 +77,14 @@ setup_sqlite() {
     has sqlite3 || packages sqlite3
 }
 
+# Some of the WAMP clients by others are Python programs; each runs in a venv of its own.
+setup_python() {
+    python3 -c 'import venv, ensurepip' 2>/dev/null || packages python3-venv
+}
+
 for part in "$@"; do
     case $part in
-        target | bindgen | leptos | node | npm | chromium | postgres | sqlite) "setup_$part" ;;
+        target | bindgen | leptos | node | npm | chromium | postgres | python | sqlite) "setup_$part" ;;
         *) fail "unknown part: $part" ;;
     esac
 done

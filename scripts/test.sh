@@ -3,17 +3,18 @@
 . "$(dirname "$0")/lib.sh"
 rm -rf "$logs"
 
-step setup scripts/setup.sh target bindgen chromium postgres sqlite npm
+step setup scripts/setup.sh target bindgen chromium postgres sqlite python npm
 step check scripts/check.sh
 step tests cargo test "${locked[@]}" "${everything[@]}"
 step browser-tests scripts/test-wasm.sh
 step client-build scripts/build-client.sh
 step end-to-end scripts/e2e.sh
+step interop scripts/interop.sh
 report
 
 # The last line counts tests, in a form that continuous integration understands.
 count() {
-    cat "$logs"/{tests,browser-tests,end-to-end}.log 2>/dev/null |
+    cat "$logs"/{tests,browser-tests,end-to-end,interop}.log 2>/dev/null |
         awk -v word="$1" '
             /^test result: / { for (i = 2; i <= NF; i++) if ($i ~ "^" word ";?$") total += $(i - 1) }
             /^ +[0-9]+ (passed|failed|skipped)/ { if ($2 == word) total += $1 }
