@@ -347,7 +347,7 @@ mod tests {
                     let snapshot = hub.open(ticket.window.clone()).await.unwrap();
                     times.push((started.elapsed(), field.name, start));
                     assert_eq!((snapshot.rows.len(), snapshot.total), (60, ROWS));
-                    hub.close(&ticket.window);
+                    hub.close(&ticket.window, &viewer);
                 }
             }
         }

@@ -19,6 +19,7 @@ mod feed;
 mod hub;
 mod migrations;
 mod options;
+mod quarantine;
 mod reader;
 mod registry;
 mod source;

@@ -166,7 +166,7 @@ impl CursorNode {
 
 /// Carries frames from the feed, which runs anywhere, to the realm, where a peer of this service publishes them.
 ///
-/// The feed never waits. When the realm lags by [`FRAME_QUEUE`] frames, a window's later frames replace each other: its
+/// The feed never waits. When the realm lags by `FRAME_QUEUE` frames, a window's later frames replace each other: its
 /// clients then see a gap in the versions and resume, so what is shown is late but never wrong.
 #[derive(Clone, Debug, Default)]
 pub struct FrameChannel {
