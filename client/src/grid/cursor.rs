@@ -203,7 +203,14 @@ async fn send(
             | ErrorKind::Protocol
             | ErrorKind::Application => {
                 // An edit that was refused with an error was not counted: its number is free.
-                edits.borrow_mut().pending = None;
+                let mut edits = edits.borrow_mut();
+                edits.pending = None;
+                // A server that counts otherwise says which number it waits for.
+                let expected = error
+                    .details
+                    .get("expected")
+                    .and_then(|number| number.parse::<u64>().ok());
+                edits.last = expected.map_or(edits.last, |number| number.saturating_sub(1));
                 return Err(error);
             }
         }
