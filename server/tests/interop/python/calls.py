@@ -292,6 +292,7 @@ async def timeout(tour):
 
     await callee.register(slow, "tour.slow")
     saw = await outcome(caller.call("tour.slow", options=CallOptions(timeout=300)), 3)
+    await until(lambda: callee.messages(message.Interrupt), 0.5)
     return {"caller": saw, "callee_interrupted": bool(callee.messages(message.Interrupt))}
 
 

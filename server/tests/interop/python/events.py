@@ -199,9 +199,11 @@ async def revoked(tour):
     got = []
     subscription = await subscriber.subscribe(lambda number: got.append(number), "tour.topic")
     removed = await outcome(admin.call("wamp.subscription.remove_subscriber", subscription.id, subscriber.id))
+    await until(lambda: subscriber.messages(message.Unsubscribed), 1)
     await send(admin, "tour.topic", 1)
-    await subscriber.flush()
-    return {"removed": removed, "notices": len(subscriber.messages(message.Unsubscribed)), "got": got}
+    await until(subscriber.gone.done, 1)
+    return {"removed": removed, "notices": len(subscriber.messages(message.Unsubscribed)), "got": got,
+            "client_ends_its_session": subscriber.gone.done()}
 
 
 @stop("retention.last", "router: event_retention")

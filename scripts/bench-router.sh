@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Our router, the same sockets without WAMP (`bare`), and Crossbar where scripts/interop.sh has installed it, in one run.
+#   scripts/bench-router.sh                 the table
+#   SECONDS_EACH=2 ROUNDS=1 scripts/bench-router.sh
+. "$(dirname "$0")/lib.sh"
+work=$target/interop
+programs=$target/release/examples
+each=${SECONDS_EACH:-4}
+rounds=${ROUNDS:-3}
+many=${CONNECTIONS:-10000}
+results=$work/bench
+rm -rf "$results"
+mkdir -p "$results"
+ulimit -n "$(ulimit -Hn)"
+
+# Optimised, and without the database that a router alone does not need.
+# Symbols stay, so that perf can name what it finds.
+export CARGO_PROFILE_RELEASE_STRIP=none
+cargo build -q --release "${locked[@]}" -p coati-server --no-default-features --example router --example bare --example load
+
+children=()
+trap 'for child in "${children[@]}"; do kill -- "-$child" 2>/dev/null || true; done' EXIT
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# start NAME: sets `url`, `dialect` and `pids` (arguments for the load tool).
+start() {
+    local port name=$1
+    port=$(free_port)
+    case $name in
+        ours) RUST_LOG=warn setsid "$programs/router" --addr "127.0.0.1:$port" --realm realm1 & url=ws://127.0.0.1:$port/ws dialect=wamp ;;
+        bare) setsid "$programs/bare" --addr "127.0.0.1:$port" & url=ws://127.0.0.1:$port dialect=bare ;;
+        crossbar)
+            mkdir -p "$work/bench-crossbar"
+            sed "s/\"port\": 18080/\"port\": $port/" server/tests/interop/crossbar/config.json >"$work/bench-crossbar/config.json"
+            setsid "$work/venv/bin/crossbar" start --cbdir "$work/bench-crossbar" --loglevel warn & url=ws://127.0.0.1:$port/ dialect=wamp ;;
+    esac >"$results/$name.server.log" 2>&1
+    children+=($!)
+    for _ in $(seq 200); do (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
+    # Everything in the session of the server: Crossbar is a controller and a worker.
+    pids=$(ps -o pid= -s "${children[-1]}" | awk '{ print "--pid " $1 }')
+    sleep 1
+}
+
+stop() { kill -- "-${children[-1]}" 2>/dev/null || true; unset 'children[-1]'; sleep 1; }
+
+load() { "$programs/load" --url "$url" --dialect "$dialect" $pids --seconds "$each" "${@:2}" >>"$results/$1.tsv"; }
+
+peers=(bare ours)
+[ -x "$work/venv/bin/crossbar" ] && peers+=(crossbar)
+say "limits: $(ulimit -n) open files, $(nproc) processors, load $(cut -d' ' -f1-3 /proc/loadavg), ${each} s per measure, median of $rounds"
+for round in $(seq "$rounds"); do
+    for name in "${peers[@]}"; do
+        start "$name"
+        load "$name" all --connections 1000 2>>"$results/errors.log" || echo "round $round of $name ended early: $(tail -1 "$results/errors.log")" >&2
+        stop
+    done
+done
+# Memory and many connections need a server that has done nothing else.
+for name in "${peers[@]}"; do
+    start "$name"
+    count=$many
+    [ "$name" = crossbar ] && count=1000
+    load "$name.idle" idle --connections "$count" 2>>"$results/errors.log" || echo "idle of $name ended early: $(tail -1 "$results/errors.log")" >&2
+    stop
+done
+
+# Medians, and what they are to the bare sockets and to Crossbar.
+python3 - "$results" <<'PY'
+import collections, os, statistics, sys
+
+folder = sys.argv[1]
+values = collections.defaultdict(lambda: collections.defaultdict(list))
+for name in ("bare", "ours", "crossbar"):
+    for suffix in ("", ".idle"):
+        path = f"{folder}/{name}{suffix}.tsv"
+        if not os.path.exists(path):
+            continue
+        for line in open(path):
+            parts = line.rstrip("\n").split("\t")
+            if len(parts) == 3 and (parts[0] != "idle") == (suffix == ""):
+                values[parts[0], parts[1]][name].append(float(parts[2]))
+found = {key: {name: statistics.median(it) for name, it in by.items()} for key, by in values.items()}
+show = lambda value: "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+print("| measure | bare | ours | Crossbar | ours : bare | ours : Crossbar |")
+print("|---|---|---|---|---|---|")
+for (scenario, measure), by in found.items():
+    bare, ours, other = (by.get(name) for name in ("bare", "ours", "crossbar"))
+    ratio = lambda to: f"{ours / to:.2f}" if ours is not None and to else ""
+    print(f"| {scenario} {measure} | {show(bare)} | {show(ours)} | {show(other)} | {ratio(bare)} | {ratio(other)} |")
+echo = found.get(("echo", "p50_us"), {}).get("bare")
+call = found.get(("call1", "p50_us"), {}).get("ours")
+if echo and call:
+    print(f"\nSequential call p50 to two echoes: {call / (2 * echo):.2f}")
+PY
