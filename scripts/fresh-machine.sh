@@ -50,7 +50,7 @@ git clone --quiet --no-hardlinks "$root" "$folder/$home/coati"
 inside() {
     local kept=()
     while IFS= read -r line; do kept+=("$line"); done < <(env | grep -iE '^(https?_proxy|no_proxy|[A-Z_]*(SSL|CA|CERT)[A-Z_]*|RUSTUP_[A-Z_]*|CARGO_REG[A-Z_]*|CARGO_HTTP[A-Z_]*)=' | grep -v '^RUSTUP_HOME')
-    unshare --mount --pid --fork bash -c '
+    unshare --mount --pid --fork --kill-child bash -c '
         set -e
         mount --rbind /dev "$0/dev"
         mount -t sysfs sysfs "$0/sys"
@@ -73,7 +73,7 @@ for what in "$@"; do
             while kill -0 "$job" 2>/dev/null && ! grep -q listening "$log"; do sleep 0.5; done
             grep -q listening "$log" && curl -fsS "http://127.0.0.1:$port/login" | grep -q password || result=FAILED
             # The server is a grandchild in a process space of its own, which ends with its first process.
-            pkill -P "$job" 2>/dev/null || true
+            pkill -KILL -P "$job" 2>/dev/null || true
             wait "$job" 2>/dev/null || true
             ;;
         *) inside "CI=true make $what" > "$log" 2>&1 || result=FAILED ;;
