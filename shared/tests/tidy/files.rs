@@ -43,10 +43,11 @@ fn names_no_machine(file: &Source) -> Vec<String> {
     if file.is_this_test() {
         return Vec::new();
     }
-    let wrong = ["/work/", "/farm/", "/root/", "/tmp/t/", "/Users/"];
+    // Put together here, so that this file does not hold what it looks for.
+    let wrong = ["work", "farm", "root", "tmp/t", "Users"].map(|folder| format!("/{folder}/"));
     let mut complaints = Vec::new();
     for (index, line) in file.text.lines().enumerate() {
-        if wrong.iter().any(|path| line.contains(path)) {
+        if wrong.iter().any(|path| line.contains(path.as_str())) {
             complaints.push(format!(
                 "{}:{}: a path of one machine: {}",
                 file.path,
@@ -107,7 +108,7 @@ fn no_file_names_a_path_of_one_machine() {
         names_no_machine,
         "README.md",
         &["see `server/src`"],
-        &["see /work/main", "cd /root/x"],
+        &[&format!("see /{}/main", "work"), &format!("cd /{}/x", "root")],
     );
     check(names_no_machine);
 }
