@@ -7,6 +7,8 @@
     reason = "each test uses a part of it"
 )]
 
+pub mod postgres;
+
 use std::{
     collections::BTreeMap,
     path::PathBuf,
