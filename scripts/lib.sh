@@ -5,7 +5,12 @@ root=$PWD
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 target=${CARGO_TARGET_DIR:-$root/target}
 # CI must not quietly resolve other versions than the lock file's.
-locked=(); if [ "${CI:-}" = true ]; then locked=(--locked); fi
+locked=()
+if [ "${CI:-}" = true ]; then
+    locked=(--locked)
+    # One build from nothing: what the next build could reuse costs time and 2 GB here.
+    export CARGO_INCREMENTAL=0
+fi
 wasm=wasm32-unknown-unknown
 logs=$target/logs
 
@@ -16,6 +21,14 @@ has() { command -v "$1" >/dev/null 2>&1; }
 # What the sets of features are is written once: two commands with different sets would build dependencies twice.
 everything=(--workspace --all-features)
 client_lib=(-p safety --lib --no-default-features --features client --target "$wasm")
+
+# room GIGABYTES: stops with one clear line, rather than in the middle of a build, when the disk of `target` is nearly full.
+room() {
+    mkdir -p "$target"
+    local free
+    free=$(($(df -Pk "$target" | awk 'NR == 2 { print $4 }') / 1024 / 1024))
+    [ "$free" -ge "$1" ] || fail "$target has $free GB of free disk; this needs $1. Older builds can go: cargo clean"
+}
 
 # step NAME COMMAND...: runs it, keeps its log, remembers its time; a failure does not stop the later steps.
 table=()

@@ -2,6 +2,8 @@
 # Everything: set-up, check, all Rust tests, browser tests, end to end. Ends with minutes per step and one summary line.
 . "$(dirname "$0")/lib.sh"
 rm -rf "$logs"
+# From nothing about 8 GB; a tree that is built needs little more.
+if [ -d "$target/debug/deps" ]; then room 2; else room 10; fi
 
 step setup scripts/setup.sh target bindgen chromium postgres sqlite python npm
 step check scripts/check.sh
