@@ -264,6 +264,25 @@ fn what_json_cannot_say_is_bent_to_it() {
 }
 
 #[test]
+fn keys_within_keys_take_as_much_room_in_json_as_they_have_levels() {
+    let frame = |levels: usize| {
+        let mut frame = hex("85 10 01 a0 61 61 81");
+        let key = std::iter::repeat_n(0xa1, levels).chain([0]);
+        let frame: Vec<u8> = std::mem::take(&mut frame)
+            .into_iter()
+            .chain(key)
+            .chain(std::iter::repeat_n(0xf6, levels))
+            .collect();
+        let Ok(Message::Publish(publish)) = CodecId::Cbor.decode(frame.into()) else {
+            panic!("a publication")
+        };
+        publish.payload.transcode(CodecId::Json).expect("transcoded").size()
+    };
+    assert!(frame(14) < 300, "{} bytes", frame(14));
+    assert!(frame(30) < 600, "{} bytes", frame(30));
+}
+
+#[test]
 fn unknown_keys_are_ignored_and_nulls_read_as_absent() {
     let frame = r#"[48,1,{"x_new":[1,{"a":2}],"timeout":null,"_trace":"t","disclose_me":null},"a"]"#;
     let Ok(Message::Call(call)) = CodecId::Json.decode(frame.into()) else {

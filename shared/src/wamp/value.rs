@@ -69,7 +69,7 @@ impl Dynamic {
     }
 
     /// The same value as JSON can say it: bytes become NUL + base64 text, keys become text, numbers that are not
-    /// finite become null.
+    /// finite become null. The text of a key that is a list or a map is its JSON, maps in it as lists of pairs.
     #[must_use]
     pub fn for_json(self) -> Self {
         match self {
@@ -120,7 +120,26 @@ impl Dynamic {
             Self::Unsigned(value) => value.to_string(),
             Self::Real(value) => value.to_string(),
             Self::Binary(bytes) => binary_text(&bytes),
-            Self::List(_) | Self::Map(_) => serde_json::to_string(&self.for_json()).unwrap_or_default(),
+            Self::List(_) | Self::Map(_) => serde_json::to_string(&self.in_key().for_json()).unwrap_or_default(),
+        }
+    }
+
+    /// Maps within a key become lists of pairs. As maps their own keys would have to be text within text, and each
+    /// level would double the escapes of all levels below: 30 levels would make gigabytes of 100 bytes.
+    fn in_key(self) -> Self {
+        match self {
+            Self::List(items) => Self::List(items.into_iter().map(Self::in_key).collect()),
+            Self::Map(pairs) => {
+                let pair = |(key, value): (Self, Self)| Self::List(vec![key.in_key(), value.in_key()]);
+                Self::List(pairs.into_iter().map(pair).collect())
+            }
+            same @ (Self::Null
+            | Self::Boolean(_)
+            | Self::Integer(_)
+            | Self::Unsigned(_)
+            | Self::Real(_)
+            | Self::Text(_)
+            | Self::Binary(_)) => same,
         }
     }
 }
