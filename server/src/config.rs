@@ -104,8 +104,6 @@ pub struct ConnectionLimits {
     pub calls_burst: u32,
     /// The queue from the router to one peer.
     pub queue: QueueLimits,
-    /// Messages on their way to the realm task; socket readers wait when it is full.
-    pub inbox: usize,
     /// Events and invocations that may wait for one of our own trees. One that is further behind is stuck and closed.
     pub link: usize,
 }
@@ -164,7 +162,6 @@ impl Default for ConnectionLimits {
             calls_per_second: 50,
             calls_burst: 200,
             queue: QueueLimits::default(),
-            inbox: 1024,
             link: 8192,
         }
     }
@@ -231,7 +228,6 @@ impl Config {
             ("connections.total", limits.total),
             ("connections.per_address", limits.per_address),
             ("connections.per_user", limits.per_user),
-            ("connections.inbox", limits.inbox),
             ("connections.link", limits.link),
             ("connections.queue.bytes", limits.queue.bytes),
             ("connections.queue.frames", limits.queue.frames),

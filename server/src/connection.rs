@@ -90,7 +90,6 @@ impl Connection {
             () = farewell => {}
             () = login => {}
         }
-        attached.end().await;
     }
 }
 

@@ -1,10 +1,10 @@
-//! The shells of the pure router: the task that owns it and the queues to its peers.
+//! The shells of the pure router: the lock that guards it and the queues to its peers.
 
 mod peer_queue;
 pub(crate) mod queue;
 pub(crate) mod realm;
 mod roles;
-mod task;
+mod state;
 
 pub use realm::{RealmHandle, RealmStats};
 pub use roles::{Permission, Roles};

@@ -79,7 +79,7 @@ async fn with_every_capacity_at_one_ten_thousand_exchanges_among_four_peers_fini
     const EXCHANGES: u64 = 10_000;
     let mut config = private();
     let limits = &mut config.connections;
-    (limits.inbox, limits.link) = (1, 1);
+    limits.link = 1;
     (limits.queue.bytes, limits.queue.frames, limits.queue.reserved) = (1, 1, 1);
     let server = open_router(config).await;
     let all = async {
@@ -149,7 +149,7 @@ async fn with_every_capacity_at_one_ten_thousand_exchanges_among_four_peers_fini
         .await
         .expect("all exchanges finish in bounded time");
     eprintln!("10,000 exchanges with all capacities at one: {:?}", start.elapsed());
-    let stats = server.realm().stats().await.expect("the realm runs");
+    let stats = server.realm().stats();
     assert_eq!((stats.router.held, stats.router.calls, stats.slow_peers), (0, 0, 0));
     server.stop().await;
 }
@@ -185,7 +185,7 @@ async fn a_slow_reader_is_closed_and_the_others_lose_nothing() {
         }
     }
     reading.await.expect("the good reader got every event");
-    let stats = server.realm().stats().await.expect("the realm runs");
+    let stats = server.realm().stats();
     assert_eq!(stats.slow_peers, 1, "20 MB were not kept for who does not read");
     assert!(stats.queue_bytes <= 2 * 1024 * 1024, "{}", stats.queue_bytes);
     let end = loop {

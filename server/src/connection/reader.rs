@@ -19,10 +19,7 @@ use super::{
 };
 use crate::{
     config::ConnectionLimits,
-    router::{
-        queue::Outbound,
-        realm::{Attached, Received},
-    },
+    router::{queue::Outbound, realm::Attached},
     telemetry,
 };
 
@@ -65,11 +62,11 @@ impl<I: Incoming> Reader<'_, I> {
             match came {
                 Ok(Came::Nothing) => {}
                 Ok(Came::Ping(bytes)) => self.queue.pong(bytes),
-                Ok(Came::Message(bytes)) => match self.messages(bytes).await {
-                    Ok(true) => {}
-                    Ok(false) => return End::Gone,
-                    Err(reason) => return self.violated(reason).await,
-                },
+                Ok(Came::Message(bytes)) => {
+                    if let Err(reason) = self.messages(bytes).await {
+                        return self.violated(reason).await;
+                    }
+                }
                 Ok(Came::Unfit(reason)) => return self.violated(reason.to_owned()).await,
                 Err(Silence::Broken(reason)) => return self.violated(reason).await,
                 Err(Silence::NotText) => {
@@ -88,7 +85,7 @@ impl<I: Incoming> Reader<'_, I> {
     }
 
     async fn violated(mut self, reason: String) -> End {
-        self.attached.deliver(Received::Malformed(reason)).await;
+        self.attached.malformed(reason);
         self.incoming.drain().await;
         End::Refused
     }
@@ -129,8 +126,8 @@ impl<I: Incoming> Reader<'_, I> {
         })
     }
 
-    /// Hands on what a frame holds. False when the realm has ended.
-    async fn messages(&mut self, mut bytes: Bytes) -> Result<bool, String> {
+    /// Hands on what a frame holds.
+    async fn messages(&mut self, mut bytes: Bytes) -> Result<(), String> {
         if !self.batched {
             return self.message(bytes).await;
         }
@@ -139,15 +136,13 @@ impl<I: Incoming> Reader<'_, I> {
         }
         while !bytes.is_empty() {
             let message = batch::take(self.codec, &mut bytes)?;
-            if !self.message(message).await? {
-                return Ok(false);
-            }
+            self.message(message).await?;
             self.queue.relief().await;
         }
-        Ok(true)
+        Ok(())
     }
 
-    async fn message(&mut self, bytes: Bytes) -> Result<bool, String> {
+    async fn message(&mut self, bytes: Bytes) -> Result<(), String> {
         let message = self.codec.decode(bytes).map_err(|error| error.text)?;
         if let Some(user) = &self.audited {
             audit(user, &message);
@@ -160,9 +155,10 @@ impl<I: Incoming> Reader<'_, I> {
             let refusal = refusal(self.codec, code::CALL, call.request, error::BUSY, &text);
             self.queue
                 .push(Arc::new(Outgoing::new(Message::Error(refusal))), Class::Reply);
-            return Ok(true);
+            return Ok(());
         }
-        Ok(self.attached.deliver(Received::Message(message)).await)
+        self.attached.deliver(message).await;
+        Ok(())
     }
 }
 

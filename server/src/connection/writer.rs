@@ -10,7 +10,7 @@ use super::{
 };
 use crate::router::{
     queue::{Next, Outbound},
-    realm::{Attached, Received},
+    realm::Attached,
 };
 
 /// Why a socket is closed that sent text which is no UTF-8; WebSocket has a close code of its own for it.
@@ -62,7 +62,7 @@ async fn write(
     );
     if let Message::Invocation(invocation) = message.message() {
         let answer = refusal(codec, code::INVOCATION, invocation.request, reason, text);
-        attached.deliver(Received::Message(Message::Error(answer))).await;
+        attached.deliver(Message::Error(answer)).await;
         return Ok(());
     }
     let instead = if let Message::Result(result) = message.message() {

@@ -1,18 +1,21 @@
 //! How messages get from the realm to a peer: a socket's queue or a link in memory.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use shared::wamp::{
     Uri,
     router::{Class, ConnectionId, Outgoing},
     transport::{SendError, memory::LaneSender},
 };
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     queue::{Outbound, Pushed},
-    realm::Control,
+    realm::Shared,
 };
 
 /// How messages get to a peer.
@@ -44,15 +47,15 @@ impl PeerQueue {
     }
 
     /// After a refused invocation: sees to it that the realm hears of room.
-    pub(super) fn wait_for_room(&self, connection: ConnectionId, control: &mpsc::WeakUnboundedSender<Control>) {
+    pub(super) fn wait_for_room(&self, connection: ConnectionId, realm: &Weak<Shared>, runtime: &Handle) {
         match self {
             Self::Socket(_) => {} // its writer will tell
             Self::Memory { lane, .. } => {
-                let (lane, control) = (lane.clone(), control.clone());
-                tokio::spawn(async move {
+                let (lane, realm) = (lane.clone(), realm.clone());
+                runtime.spawn(async move {
                     lane.room().await;
-                    if let Some(control) = control.upgrade() {
-                        let _ = control.send(Control::Room(connection));
+                    if let Some(realm) = realm.upgrade() {
+                        realm.with(|state| state.room(connection));
                     }
                 });
             }
@@ -60,12 +63,12 @@ impl PeerQueue {
     }
 
     /// The router holds more: true if there is room for it now, otherwise the realm will hear of it.
-    pub(super) fn owe_room(&self, connection: ConnectionId, control: &mpsc::WeakUnboundedSender<Control>) -> bool {
+    pub(super) fn owe_room(&self, connection: ConnectionId, realm: &Weak<Shared>, runtime: &Handle) -> bool {
         match self {
             Self::Socket(queue) => queue.owe_room(),
             Self::Memory { lane, .. } if lane.free() > 0 => true,
             Self::Memory { .. } => {
-                self.wait_for_room(connection, control);
+                self.wait_for_room(connection, realm, runtime);
                 false
             }
         }

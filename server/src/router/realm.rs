@@ -1,14 +1,14 @@
-//! A realm: one task owns the pure router, everybody else holds a handle.
+//! A realm: the pure router behind a lock, and the handles to it.
 //!
-//! Messages come through a bounded inbox in which only the readers of sockets and links wait. Everything else goes
-//! through a second channel that is served first: what it carries is bounded by what is going on (one entry per
-//! connection that opens, ends or has room again, and per call of a node that grants or revokes).
+//! Whoever has an input for the router takes the lock, has it handled and puts what comes of it into the queues of its
+//! receivers: no hand-over to another task, whose wake-up would cost more than routing does. Nothing waits while it
+//! holds the lock. Readers of sockets and links leave the processor to others after each [`TURN`].
 
 use std::{
     fmt,
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -17,21 +17,23 @@ use shared::{
     platform::PlatformRef,
     wamp::{
         CodecId, Join, Link, Message, Peer, SessionId, Uri,
-        router::{ConnectionId, Principal, RouterConfig, Stats},
+        router::{ConnectionId, Input, Principal, RouterConfig, Stats},
         transport::memory,
     },
 };
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot},
+    sync::{oneshot, watch},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{peer_queue::PeerQueue, queue::Outbound, task::RealmTask};
-use crate::{
-    config::ConnectionLimits,
-    error::{Error, ErrorKind, Result},
-};
+use super::{peer_queue::PeerQueue, queue::Outbound, state::RealmState};
+use crate::config::ConnectionLimits;
+
+/// Messages that one reader may cause before everybody else gets a turn: above all those who write them out. Otherwise
+/// who publishes fast to many would fill their queues before they had a chance to empty them.
+const TURN: u64 = 128;
 
 /// What is in a realm.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,74 +67,49 @@ impl fmt::Display for Place {
 #[derive(Clone)]
 pub struct RealmHandle {
     name: Uri,
-    /// To the realm task, which holds the other end. Full = the senders, all of them readers, wait.
-    inbox: mpsc::Sender<(ConnectionId, Received)>,
-    /// To the realm task, served first. See the module for why it needs no bound.
-    control: mpsc::UnboundedSender<Control>,
-    next_connection: Arc<AtomicU64>,
+    shared: Arc<Shared>,
     memory_capacity: usize,
     runtime: Handle,
 }
 
-/// What a reader took from its connection.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are messages")]
-pub(crate) enum Received {
-    Message(Message),
-    /// A frame that is no message.
-    Malformed(String),
-    /// The last thing that is ever received.
-    End,
+/// What all handles to a realm share.
+pub(super) struct Shared {
+    state: Mutex<RealmState>,
+    /// Tells the alarm's task when to ring.
+    alarm: watch::Sender<Option<Instant>>,
+    next_connection: AtomicU64,
 }
 
-#[derive(Debug)]
-pub(super) enum Control {
-    Attach {
-        connection: ConnectionId,
-        codec: CodecId,
-        principal: Principal,
-        queue: PeerQueue,
-        /// Of sockets only.
-        address: Option<Place>,
-    },
-    /// The connection was dropped without an orderly [`Received::End`].
-    Vanished(ConnectionId),
-    Room(ConnectionId),
-    KillConnection {
-        connection: ConnectionId,
-        reason: Uri,
-        message: Option<String>,
-    },
-    Kill {
-        session: SessionId,
-        reason: Uri,
-        message: Option<String>,
-    },
-    KillUser {
-        authid: String,
-        reason: Uri,
-        message: Option<String>,
-    },
-    BindBase {
-        session: SessionId,
-        base: Uri,
-        done: oneshot::Sender<()>,
-    },
-    Grant {
-        session: SessionId,
-        topic: Uri,
-        done: oneshot::Sender<()>,
-    },
-    Revoke {
-        session: SessionId,
-        topic: Uri,
-    },
-    Left {
-        session: SessionId,
-        done: oneshot::Sender<()>,
-    },
-    Stats(oneshot::Sender<RealmStats>),
-    Shutdown(oneshot::Sender<()>),
+impl Shared {
+    /// Has something done, and sets the alarm for what comes of it. A panic in there costs whoever caused it.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut RealmState) -> T) -> T {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = act(&mut state);
+        if let Some(earlier) = state.earlier_alarm() {
+            self.alarm.send_replace(Some(earlier));
+        }
+        done
+    }
+}
+
+/// Rings whenever calls are over their time limit. Ends with the realm.
+async fn ring(realm: std::sync::Weak<Shared>, mut alarm: watch::Receiver<Option<Instant>>) {
+    loop {
+        let next = *alarm.borrow_and_update();
+        tokio::select! {
+            changed = alarm.changed() => if changed.is_err() { return },
+            () = sleep_until(next), if next.is_some() => {
+                let Some(realm) = realm.upgrade() else { return };
+                realm.with(|state| realm.alarm.send_replace(state.ring()));
+            }
+        }
+    }
+}
+
+async fn sleep_until(moment: Option<Instant>) {
+    if let Some(moment) = moment {
+        tokio::time::sleep_until(moment).await;
+    }
 }
 
 impl fmt::Debug for RealmHandle {
@@ -148,15 +125,16 @@ impl RealmHandle {
     /// Starts a realm on the current runtime. It ends when all its handles are gone.
     #[must_use]
     pub fn start(name: Uri, config: RouterConfig, limits: &ConnectionLimits) -> Self {
-        let (inbox, messages) = mpsc::channel(limits.inbox.max(1));
-        let (control, commands) = mpsc::unbounded_channel();
-        let task = RealmTask::new(name.clone(), config, control.downgrade());
-        tokio::spawn(task.run(messages, commands));
+        let (alarm, rings) = watch::channel(None);
+        let shared = Arc::new_cyclic(|own| Shared {
+            state: Mutex::new(RealmState::new(name.clone(), config, own.clone())),
+            alarm,
+            next_connection: AtomicU64::new(1),
+        });
+        tokio::spawn(ring(Arc::downgrade(&shared), rings));
         Self {
             name,
-            inbox,
-            control,
-            next_connection: Arc::new(AtomicU64::new(1)),
+            shared,
             memory_capacity: limits.link,
             runtime: Handle::current(),
         }
@@ -185,11 +163,8 @@ impl RealmHandle {
                     () = ended.cancelled() => None,
                 };
                 let Some(message) = message else { break };
-                if !attached.deliver(Received::Message(message)).await {
-                    break;
-                }
+                attached.deliver(message).await;
             }
-            attached.end().await;
         });
         link
     }
@@ -215,24 +190,19 @@ impl RealmHandle {
     }
 
     fn attach(&self, codec: CodecId, principal: Principal, queue: PeerQueue, address: Option<Place>) -> Attached {
-        let connection = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
-        self.tell(Control::Attach {
-            connection,
-            codec,
-            principal,
-            queue,
-            address,
-        });
+        let connection = ConnectionId(self.shared.next_connection.fetch_add(1, Ordering::Relaxed));
+        self.shared
+            .with(|state| state.attach(connection, codec, principal, queue, address));
         Attached {
             connection,
-            realm: self.clone(),
-            over: false,
+            realm: self.shared.clone(),
+            caused: AtomicU64::new(0),
         }
     }
 
     /// Ends a session by GOODBYE. Nothing happens if there is no such session.
     pub fn kill(&self, session: SessionId, reason: Uri, message: Option<String>) {
-        self.tell(Control::Kill {
+        self.feed(Input::Kill {
             session,
             reason,
             message,
@@ -241,114 +211,158 @@ impl RealmHandle {
 
     /// Ends all sessions of a user by GOODBYE.
     pub fn kill_user(&self, authid: &str, reason: Uri, message: Option<String>) {
-        self.tell(Control::KillUser {
-            authid: authid.to_owned(),
-            reason,
-            message,
-        });
+        self.shared
+            .with(|state| state.kill_user(authid, &reason, message.as_deref()));
     }
 
-    /// Says that a session has proven to be the client of the session root at `base`. When this returns, the session
-    /// that was it before has been closed and its registrations are gone.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Closed`] when the realm has ended.
-    pub async fn bind_base(&self, session: SessionId, base: Uri) -> Result<()> {
-        let (done, bound) = oneshot::channel();
-        self.tell(Control::BindBase { session, base, done });
-        bound.await.map_err(|_| ended())
+    /// Says that a session has proven to be the client of the session root at `base`. The session that was it before
+    /// is closed and its registrations are gone.
+    pub fn bind_base(&self, session: SessionId, base: Uri) {
+        self.feed(Input::BindBase { session, base });
     }
 
-    /// Lets a session subscribe to a topic outside its base, from when this returns.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Closed`] when the realm has ended.
-    pub async fn grant(&self, session: SessionId, topic: Uri) -> Result<()> {
-        let (done, granted) = oneshot::channel();
-        self.tell(Control::Grant { session, topic, done });
-        granted.await.map_err(|_| ended())
+    /// Lets a session subscribe to a topic outside its base.
+    pub fn grant(&self, session: SessionId, topic: Uri) {
+        self.feed(Input::Grant { session, topic });
     }
 
     /// Takes a grant back, and the subscription that it allowed.
     pub fn revoke(&self, session: SessionId, topic: Uri) {
-        self.tell(Control::Revoke { session, topic });
+        self.feed(Input::Revoke { session, topic });
     }
 
     /// Completes when a session is gone, at once if there is none.
     pub async fn left(&self, session: SessionId) {
         let (done, left) = oneshot::channel();
-        self.tell(Control::Left { session, done });
-        // An ended realm has no sessions either.
+        self.shared.with(|state| state.tell_when_left(session, done));
+        // It is only dropped with the realm, which then has no sessions either.
         let _ = left.await;
     }
 
     /// What is in the realm.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Closed`] when the realm has ended.
-    pub async fn stats(&self) -> Result<RealmStats> {
-        let (answer, stats) = oneshot::channel();
-        self.tell(Control::Stats(answer));
-        stats.await.map_err(|_| ended())
+    #[must_use]
+    pub fn stats(&self) -> RealmStats {
+        self.shared.with(|state| state.stats())
     }
 
     /// Says GOODBYE `wamp.close.system_shutdown` to everybody; completes when all connections are gone.
     pub async fn shutdown(&self) {
         let (done, over) = oneshot::channel();
-        self.tell(Control::Shutdown(done));
+        self.shared.with(|state| state.shutdown(done));
         let _ = over.await;
     }
 
-    fn tell(&self, control: Control) {
-        if self.control.send(control).is_err() {
-            tracing::debug!(realm = %self.name, "the realm has ended");
-        }
+    fn feed(&self, input: Input) {
+        self.shared.with(|state| state.feed(input));
     }
-}
-
-fn ended() -> Error {
-    Error::new(ErrorKind::Closed, "The realm has ended")
 }
 
 /// A connection of the realm, held by its reader. Dropping it detaches the connection.
-#[derive(Debug)]
 pub(crate) struct Attached {
     connection: ConnectionId,
-    realm: RealmHandle,
-    over: bool,
+    realm: Arc<Shared>,
+    /// Messages caused in this turn.
+    caused: AtomicU64,
 }
 
 impl Attached {
-    /// Hands over what was received, waiting for room. False when the realm has ended.
-    pub(crate) async fn deliver(&self, received: Received) -> bool {
-        self.realm.inbox.send((self.connection, received)).await.is_ok()
+    /// Hands over what was received, and waits for the next turn if this one is over.
+    pub(crate) async fn deliver(&self, message: Message) {
+        let caused = self.realm.with(|state| state.message(self.connection, message));
+        if self.caused.fetch_add(caused, Ordering::Relaxed) + caused >= TURN {
+            self.caused.store(0, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
     }
 
-    /// Detaches in order: after everything that was delivered.
-    pub(crate) async fn end(mut self) {
-        self.over = self.deliver(Received::End).await;
+    /// Ends the session for a frame that is no message.
+    pub(crate) fn malformed(&self, reason: String) {
+        self.realm.with(|state| state.malformed(self.connection, reason));
     }
 
     /// Says that there is room for an invocation again.
     pub(crate) fn has_room(&self) {
-        self.realm.tell(Control::Room(self.connection));
+        self.realm.with(|state| state.room(self.connection));
     }
 
     /// Ends the session by GOODBYE, or just the connection if it has none yet.
     pub(crate) fn kill(&self, reason: &str, message: Option<String>) {
-        let (connection, reason) = (self.connection, Uri::unchecked(reason));
-        self.realm.tell(Control::KillConnection {
-            connection,
-            reason,
-            message,
-        });
+        let reason = Uri::unchecked(reason);
+        self.realm
+            .with(|state| state.kill_connection(self.connection, reason, message));
     }
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        if !self.over {
-            self.realm.tell(Control::Vanished(self.connection));
+        self.realm.with(|state| state.detach(self.connection));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::wamp::{
+        Payload, RequestId,
+        message::{Hello, HelloDetails, Publish, PublishOptions, Subscribe, SubscribeOptions},
+        router::Open,
+    };
+
+    use super::*;
+    use crate::{config::QueueLimits, router::queue::Next};
+
+    const REALM: &str = "realm1";
+
+    async fn joined(realm: &RealmHandle) -> (Attached, Arc<Outbound>) {
+        let queue = Arc::new(Outbound::new(QueueLimits {
+            frames: 2 * TURN as usize,
+            ..QueueLimits::default()
+        }));
+        let attached = realm.attach_socket(CodecId::Json, Principal::default(), queue.clone(), Place::Unix);
+        let hello = Hello {
+            realm: Uri::unchecked(REALM),
+            details: HelloDetails::default(),
+        };
+        attached.deliver(Message::Hello(Box::new(hello))).await;
+        assert!(queue.is_welcomed());
+        (attached, queue)
+    }
+
+    #[tokio::test]
+    async fn who_publishes_without_pause_leaves_subscribers_time_to_read() {
+        const EVENTS: u64 = 5000;
+        let mut config = RouterConfig::new(1);
+        config.authorizer = Box::new(Open);
+        let realm = RealmHandle::start(Uri::unchecked(REALM), config, &ConnectionLimits::default());
+        let (subscriber, queue) = joined(&realm).await;
+        let topic = Uri::unchecked("news");
+        let request = RequestId::new(1).expect("an id");
+        let subscribe = Subscribe {
+            request,
+            options: SubscribeOptions::default(),
+            topic: topic.clone(),
+        };
+        subscriber.deliver(Message::Subscribe(subscribe)).await;
+        let reading = tokio::spawn(async move {
+            let mut events = 0;
+            while let (Next::Message(message), _) = queue.next().await {
+                events += u64::from(matches!(message.message(), Message::Event(_)));
+                if events == EVENTS {
+                    break;
+                }
+            }
+            events
+        });
+        let (publisher, _queue) = joined(&realm).await;
+        for _ in 0..EVENTS {
+            let publish = Publish {
+                request,
+                options: PublishOptions::default(),
+                topic: topic.clone(),
+                payload: Payload::empty(CodecId::Json),
+            };
+            publisher.deliver(Message::Publish(publish)).await;
         }
+        assert_eq!(reading.await.expect("it ends"), EVENTS);
+        assert_eq!(realm.stats().slow_peers, 0);
     }
 }

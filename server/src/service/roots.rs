@@ -136,10 +136,7 @@ impl Roots {
         };
         self.store.save_root(root).await.map_err(|error| internal(&error))?;
         // Closes the older generation first, so that none of its late frames reaches the root.
-        self.realm
-            .bind_base(session, Uri::strict(&base)?)
-            .await
-            .map_err(|error| internal(&error))?;
+        self.realm.bind_base(session, Uri::strict(&base)?);
         let scope = ControllerScope {
             realm: self.realm.clone(),
             login: login.clone(),

@@ -1,25 +1,22 @@
-//! The task that owns the pure router: takes inputs one at a time and carries out what comes of each.
+//! The pure router of a realm with the queues of its peers: takes one input at a time and carries out what comes of it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use shared::wamp::{
-    Message, SessionId, Uri,
-    router::{Class, ConnectionId, Input, Outgoing, Output, Router, RouterConfig},
+    CodecId, Message, SessionId, Uri,
+    router::{Class, ConnectionId, Input, Outgoing, Output, Principal, Router, RouterConfig},
     uri::{close, error},
 };
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
 use super::{
     peer_queue::PeerQueue,
     queue::Pushed,
-    realm::{Control, Place, RealmStats, Received},
+    realm::{Place, RealmStats, Shared},
 };
 use crate::telemetry;
 
@@ -32,7 +29,7 @@ struct PeerEntry {
 }
 
 /// A realm's router and its peers.
-pub(super) struct RealmTask {
+pub(super) struct RealmState {
     router: Router,
     peers: BTreeMap<ConnectionId, PeerEntry>,
     sessions: BTreeMap<SessionId, ConnectionId>,
@@ -43,13 +40,18 @@ pub(super) struct RealmTask {
     /// The end was decided: nobody is let in any more.
     closed: bool,
     slow_peers: u64,
+    /// Messages sent since the beginning.
+    sent: u64,
     origin: Instant,
-    /// To itself, from tasks that wait for room in a memory link. Weak: it must not keep the realm alive.
-    control: mpsc::WeakUnboundedSender<Control>,
+    /// When the alarm is set for; never later than the router's next deadline.
+    alarm: Option<Duration>,
+    /// Itself, for tasks that wait for room in a memory link. Weak: they must not keep the realm alive.
+    own: Weak<Shared>,
+    runtime: Handle,
 }
 
-impl RealmTask {
-    pub(super) fn new(name: Uri, config: RouterConfig, control: mpsc::WeakUnboundedSender<Control>) -> Self {
+impl RealmState {
+    pub(super) fn new(name: Uri, config: RouterConfig, own: Weak<Shared>) -> Self {
         Self {
             router: Router::new(name, config),
             peers: BTreeMap::new(),
@@ -58,155 +60,118 @@ impl RealmTask {
             ending: None,
             closed: false,
             slow_peers: 0,
+            sent: 0,
             origin: Instant::now(),
-            control,
+            alarm: None,
+            own,
+            runtime: Handle::current(),
         }
     }
 
-    pub(super) async fn run(
-        mut self,
-        mut messages: mpsc::Receiver<(ConnectionId, Received)>,
-        mut commands: mpsc::UnboundedReceiver<Control>,
+    /// When to ring, if that is earlier than what was said last.
+    pub(super) fn earlier_alarm(&mut self) -> Option<Instant> {
+        let next = self.router.next_deadline()?;
+        if self.alarm.is_some_and(|alarm| alarm <= next) {
+            return None;
+        }
+        self.alarm = Some(next);
+        Some(self.origin + next)
+    }
+
+    /// The alarm rang, perhaps for nothing: a call that was answered leaves it set. Returns when to ring next.
+    pub(super) fn ring(&mut self) -> Option<Instant> {
+        self.tick();
+        self.alarm = self.router.next_deadline();
+        self.alarm.map(|next| self.origin + next)
+    }
+
+    fn tick(&mut self) {
+        let now = self.origin.elapsed();
+        self.feed(Input::Tick { now });
+    }
+
+    pub(super) fn attach(
+        &mut self,
+        connection: ConnectionId,
+        codec: CodecId,
+        principal: Principal,
+        queue: PeerQueue,
+        address: Option<Place>,
     ) {
-        loop {
-            let deadline = self.router.next_deadline();
-            tokio::select! {
-                biased;
-                command = commands.recv() => match command {
-                    Some(command) => self.command(command),
-                    None => return,
-                },
-                Some((connection, received)) = messages.recv() => self.received(connection, received),
-                () = sleep_until(self.origin, deadline), if deadline.is_some() => {
-                    self.feed(Input::Tick { now: self.origin.elapsed() });
-                }
-            }
+        let entry = PeerEntry {
+            queue,
+            authid: principal.authid.clone(),
+            address,
+            session: None,
+        };
+        self.peers.insert(connection, entry);
+        self.feed(Input::Attach {
+            connection,
+            codec,
+            principal,
+        });
+        if self.closed {
+            self.close(connection, &Uri::unchecked(close::SYSTEM_SHUTDOWN));
         }
     }
 
-    fn received(&mut self, connection: ConnectionId, received: Received) {
-        if !self.peers.contains_key(&connection) {
-            return; // it vanished while this was on its way
+    /// Takes a message of a connection. Returns how many messages it caused.
+    pub(super) fn message(&mut self, connection: ConnectionId, message: Message) -> u64 {
+        let before = self.sent;
+        // Time limits count from when a call arrives, not from the last tick.
+        if needs_time(&message) {
+            self.tick();
         }
-        match received {
-            Received::Message(message) => {
-                // Time-outs count from when a call arrives, not from the last tick.
-                if matches!(message, Message::Call(_)) {
-                    self.feed(Input::Tick {
-                        now: self.origin.elapsed(),
-                    });
-                }
-                self.feed(Input::Message { connection, message });
-            }
-            Received::Malformed(reason) => {
-                self.feed(Input::Malformed { connection, reason });
-            }
-            Received::End => self.detach(connection),
-        }
+        self.feed(Input::Message { connection, message });
+        self.sent - before
     }
 
-    fn command(&mut self, command: Control) {
-        match command {
-            Control::Attach {
-                connection,
-                codec,
-                principal,
-                queue,
-                address,
-            } => {
-                let authid = principal.authid.clone();
-                self.peers.insert(
-                    connection,
-                    PeerEntry {
-                        queue,
-                        authid,
-                        address,
-                        session: None,
-                    },
-                );
-                self.feed(Input::Attach {
-                    connection,
-                    codec,
-                    principal,
-                });
-                if self.closed {
-                    self.close(connection, &Uri::unchecked(close::SYSTEM_SHUTDOWN));
-                }
-            }
-            Control::Vanished(connection) => self.detach(connection),
-            Control::Room(connection) => self.room(connection),
-            Control::KillConnection {
-                connection,
-                reason,
-                message,
-            } => match self.peers.get(&connection).map(|peer| peer.session) {
-                Some(Some(session)) => self.feed(Input::Kill {
-                    session,
-                    reason,
-                    message,
-                }),
-                Some(None) => self.close(connection, &reason),
-                None => {}
-            },
-            Control::Kill {
-                session,
-                reason,
-                message,
-            } => self.feed(Input::Kill {
+    pub(super) fn malformed(&mut self, connection: ConnectionId, reason: String) {
+        self.feed(Input::Malformed { connection, reason });
+    }
+
+    /// Ends the session of a connection, or just the connection if it has none yet.
+    pub(super) fn kill_connection(&mut self, connection: ConnectionId, reason: Uri, message: Option<String>) {
+        match self.peers.get(&connection).map(|peer| peer.session) {
+            Some(Some(session)) => self.feed(Input::Kill {
                 session,
                 reason,
                 message,
             }),
-            Control::KillUser {
-                authid,
-                reason,
-                message,
-            } => {
-                let of_user = self
-                    .peers
-                    .values()
-                    .filter(|peer| peer.authid == authid)
-                    .filter_map(|peer| peer.session);
-                for session in of_user.collect::<Vec<_>>() {
-                    self.feed(Input::Kill {
-                        session,
-                        reason: reason.clone(),
-                        message: message.clone(),
-                    });
-                }
-            }
-            Control::BindBase { session, base, done } => {
-                self.feed(Input::BindBase { session, base });
-                // Who asked may have given up meanwhile.
-                let _ = done.send(());
-            }
-            Control::Grant { session, topic, done } => {
-                self.feed(Input::Grant { session, topic });
-                let _ = done.send(());
-            }
-            Control::Revoke { session, topic } => self.feed(Input::Revoke { session, topic }),
-            Control::Left { session, done } => {
-                self.waiting.push((session, done));
-                self.tell_who_left();
-            }
-            Control::Stats(answer) => {
-                let _ = answer.send(self.stats());
-            }
-            Control::Shutdown(done) => {
-                self.closed = true;
-                self.ending = Some(done);
-                self.feed(Input::Shutdown);
-                // Whoever has not joined yet gets no GOODBYE but is closed too.
-                for connection in self.peers.keys().copied().collect::<Vec<_>>() {
-                    self.close(connection, &Uri::unchecked(close::SYSTEM_SHUTDOWN));
-                }
-                self.tell_if_ended();
-            }
+            Some(None) => self.close(connection, &reason),
+            None => {}
         }
     }
 
+    pub(super) fn kill_user(&mut self, authid: &str, reason: &Uri, message: Option<&str>) {
+        let of_user = self.peers.values().filter(|peer| peer.authid == authid);
+        for session in of_user.filter_map(|peer| peer.session).collect::<Vec<_>>() {
+            self.feed(Input::Kill {
+                session,
+                reason: reason.clone(),
+                message: message.map(str::to_owned),
+            });
+        }
+    }
+
+    pub(super) fn tell_when_left(&mut self, session: SessionId, done: oneshot::Sender<()>) {
+        self.waiting.push((session, done));
+        self.tell_who_left();
+    }
+
+    pub(super) fn shutdown(&mut self, done: oneshot::Sender<()>) {
+        self.closed = true;
+        self.ending = Some(done);
+        self.feed(Input::Shutdown);
+        // Whoever has not joined yet gets no GOODBYE but is closed too.
+        for connection in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.close(connection, &Uri::unchecked(close::SYSTEM_SHUTDOWN));
+        }
+        self.tell_if_ended();
+    }
+
     /// Has the router handle an input and carries out what comes of it.
-    fn feed(&mut self, input: Input) {
+    pub(super) fn feed(&mut self, input: Input) {
         let mut outputs: VecDeque<Output> = self.router.handle(input).into();
         while let Some(output) = outputs.pop_front() {
             match output {
@@ -256,13 +221,14 @@ impl RealmTask {
     }
 
     fn push(&mut self, connection: ConnectionId, message: Arc<Outgoing>, class: Class) -> Option<Input> {
+        self.sent += 1;
         let peer = self.peers.get_mut(&connection)?;
         if peer.queue.push(&message, class) == Pushed::Taken {
             return None;
         }
         match class {
             Class::Invocation => {
-                peer.queue.wait_for_room(connection, &self.control);
+                peer.queue.wait_for_room(connection, &self.own, &self.runtime);
                 Some(Input::Undelivered { connection, message })
             }
             Class::Event | Class::Reply | Class::Control => {
@@ -282,7 +248,7 @@ impl RealmTask {
     }
 
     /// The peer has room for an invocation; goes on as long as the router holds some and there is room.
-    fn room(&mut self, connection: ConnectionId) {
+    pub(super) fn room(&mut self, connection: ConnectionId) {
         loop {
             let held = self.router.stats().held;
             self.feed(Input::Room {
@@ -297,7 +263,7 @@ impl RealmTask {
             let Some(peer) = self.peers.get(&connection) else {
                 return;
             };
-            if !peer.queue.owe_room(connection, &self.control) {
+            if !peer.queue.owe_room(connection, &self.own, &self.runtime) {
                 return;
             }
         }
@@ -313,7 +279,7 @@ impl RealmTask {
         }
     }
 
-    fn detach(&mut self, connection: ConnectionId) {
+    pub(super) fn detach(&mut self, connection: ConnectionId) {
         let Some(peer) = self.peers.remove(&connection) else {
             return;
         };
@@ -349,7 +315,7 @@ impl RealmTask {
         }
     }
 
-    fn stats(&self) -> RealmStats {
+    pub(super) fn stats(&self) -> RealmStats {
         let queue_bytes = self.peers.values().map(|peer| peer.queue.bytes()).sum();
         RealmStats {
             router: self.router.stats(),
@@ -359,8 +325,13 @@ impl RealmTask {
     }
 }
 
-async fn sleep_until(origin: Instant, deadline: Option<Duration>) {
-    if let Some(deadline) = deadline {
-        tokio::time::sleep_until(origin + deadline).await;
+/// Whether the router has to know what time it is: the clock is not read for what is frequent and needs none.
+fn needs_time(message: &Message) -> bool {
+    if let Message::Call(call) = message {
+        return call.options.timeout.is_some();
     }
+    if let Message::Yield(result) = message {
+        return result.options.progress;
+    }
+    true
 }
