@@ -1,7 +1,6 @@
 //! Named events of nodes: declared on the type, typed on both ends, published under the node's path.
 
 use std::{
-    any::Any,
     cell::RefCell,
     fmt,
     future::IntoFuture,
@@ -12,11 +11,21 @@ use std::{
 use futures::{FutureExt, channel::oneshot, future::LocalBoxFuture};
 use serde::{Serialize, de::DeserializeOwned};
 
+mod parcel;
+pub(crate) mod replay;
+
+pub use parcel::Parcel;
+pub use replay::REPLAY_LIMIT;
+
 use crate::{
-    error::{Error, ErrorKind, Result},
-    node::{Audience, Node, NodeEvent, call::decode_first, member::Member, task::spawn},
-    wamp::{codec::CodecId, payload::Payload},
+    error::{Error, Result},
+    node::{
+        Audience, Node, NodeEvent,
+        member::Member,
+        task::{inside_now, spawn},
+    },
 };
+use replay::History;
 
 /// What a signal may carry.
 pub trait SignalPayload: Serialize + DeserializeOwned + Clone + 'static {}
@@ -27,6 +36,7 @@ impl<T: Serialize + DeserializeOwned + Clone + 'static> SignalPayload for T {}
 pub struct SignalRef<N: ?Sized, T> {
     /// Name of the field, and last part of the topic.
     pub name: &'static str,
+    pub(crate) replays: bool,
     types: PhantomData<fn(&N) -> T>,
 }
 
@@ -36,8 +46,16 @@ impl<N: ?Sized, T> SignalRef<N, T> {
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,
+            replays: false,
             types: PhantomData,
         }
+    }
+
+    /// The same, for a signal that is made by [`Signal::replaying`]: who connects by it asks for the past.
+    #[must_use]
+    pub const fn replayed(mut self) -> Self {
+        self.replays = true;
+        self
     }
 }
 
@@ -52,80 +70,6 @@ impl<N: ?Sized, T> Copy for SignalRef<N, T> {}
 impl<N: ?Sized, T> fmt::Debug for SignalRef<N, T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_tuple("SignalRef").field(&self.name).finish()
-    }
-}
-
-/// An event on its way to handlers: the value itself, or its bytes.
-pub struct Parcel {
-    value: Option<Rc<dyn Any>>,
-    encode: Option<Box<dyn Fn(CodecId) -> Result<Payload>>>,
-    wire: Option<Payload>,
-}
-
-impl Parcel {
-    pub(crate) fn local<T: 'static>(value: T) -> Self {
-        Self {
-            value: Some(Rc::new(value)),
-            encode: None,
-            wire: None,
-        }
-    }
-
-    fn typed<T: SignalPayload>(value: T) -> Self {
-        let value = Rc::new(value);
-        let encode = {
-            let value = value.clone();
-            Box::new(move |codec| Payload::encode(codec, &(&*value,)))
-        };
-        Self {
-            value: Some(value),
-            encode: Some(encode),
-            wire: None,
-        }
-    }
-
-    pub(crate) fn wire(payload: Payload) -> Self {
-        Self {
-            value: None,
-            encode: None,
-            wire: Some(payload),
-        }
-    }
-
-    fn same<T: Clone + 'static>(&self) -> Option<T> {
-        self.value.as_ref().and_then(|value| value.downcast_ref::<T>().cloned())
-    }
-
-    /// The payload as `T`. A handler by text whose type differs from the signal's goes through the serialised form.
-    fn take<T: SignalPayload>(&self) -> Result<T> {
-        if let Some(value) = self.same() {
-            return Ok(value);
-        }
-        let payload = match (&self.wire, &self.encode) {
-            (Some(payload), _) => payload.clone(),
-            (None, Some(encode)) => encode(CodecId::Json)?,
-            (None, None) => {
-                return Err(Error::new(
-                    ErrorKind::InvalidArgument,
-                    "The event carries another type.",
-                ));
-            }
-        };
-        decode_first(&payload)
-    }
-
-    fn payload(&self, codec: CodecId) -> Result<Payload> {
-        match (&self.wire, &self.encode) {
-            (Some(payload), _) => payload.transcode(codec),
-            (None, Some(encode)) => encode(codec),
-            (None, None) => Err(Error::new(ErrorKind::Internal, "This event stays in its tree.")),
-        }
-    }
-}
-
-impl fmt::Debug for Parcel {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Parcel")
     }
 }
 
@@ -176,7 +120,11 @@ pub(crate) enum Target {
     Unbind,
     Own(&'static str),
     /// A path query, and the signal's name, which is part of the query in handlers by text.
-    At(String, Option<&'static str>),
+    At {
+        query: String,
+        signal: Option<&'static str>,
+        replays: bool,
+    },
 }
 
 /// A handler that a type declares; made by `#[handlers]`.
@@ -234,15 +182,23 @@ impl HandlerSpec {
         T: SignalPayload + Takes<P>,
     {
         Self {
-            target: Target::At(query.to_owned(), Some(signal.name)),
+            target: Target::At {
+                query: query.to_owned(),
+                signal: Some(signal.name),
+                replays: signal.replays,
+            },
             deliver: typed(node, run),
         }
     }
 
-    /// A handler by text alone; a payload of another shape is an error at run time.
+    /// A handler by text alone; a payload of another shape is an error at run time, and nothing is replayed.
     pub fn topic<N: Node, T: SignalPayload>(node: &Rc<N>, query: &str, run: fn(Rc<N>, T) -> Handled) -> Self {
         Self {
-            target: Target::At(query.to_owned(), None),
+            target: Target::At {
+                query: query.to_owned(),
+                signal: None,
+                replays: false,
+            },
             deliver: typed(node, run),
         }
     }
@@ -312,6 +268,7 @@ struct Inner {
     port: RefCell<Option<Port>>,
     direct: RefCell<(u64, Vec<(u64, Deliver)>)>,
     observers: RefCell<Vec<Observer>>,
+    history: RefCell<History>,
 }
 
 type Observer = Rc<dyn Fn(Observed)>;
@@ -333,11 +290,24 @@ struct Port {
 }
 
 impl<T: SignalPayload> Signal<T> {
+    /// A signal that keeps its last `most` events while its node is bound, at most [`REPLAY_LIMIT`]. Who connects later
+    /// gets them first, each once and in order, and then what happens live. `#[signal(replay = 3)]` makes one.
+    #[must_use]
+    pub fn replaying(most: usize) -> Self {
+        Self {
+            inner: Rc::new(Inner {
+                history: RefCell::new(History::new(most)),
+                ..Inner::default()
+            }),
+            payload: PhantomData,
+        }
+    }
+
     /// Tells all handlers: those of the node itself first, then those connected to this object, then others in the
     /// tree, then, by PUBLISH, everybody else. Synchronous handlers have run when this returns; asynchronous ones have
     /// started as tasks of their nodes. Await the [`Delivery`] to learn how they ended; dropping it changes nothing.
     pub fn notify(&self, value: T) -> Delivery {
-        let parcel = Parcel::typed(value);
+        let mut parcel = Parcel::typed(value);
         let port = self
             .inner
             .port
@@ -350,9 +320,14 @@ impl<T: SignalPayload> Signal<T> {
                 if let Err(error) = context.as_ref().map_or(Ok(()), |context| context.may_publish(&topic)) {
                     return Delivery::refused(error);
                 }
+                if self.inner.history.borrow().is_kept() {
+                    // Before the handlers run: who is connected by one of them finds this event in the past.
+                    parcel = parcel.marked(member.new_trace());
+                    self.keep(&parcel);
+                }
                 let delivery = member.fire(&topic, &parcel);
                 if context.is_none_or(|context| context.audience() == Audience::Realm) {
-                    member.publish(&topic, |codec| parcel.payload(codec));
+                    member.publish(&topic, &parcel);
                 }
                 delivery
             }
@@ -366,15 +341,24 @@ impl<T: SignalPayload> Signal<T> {
         }
     }
 
-    /// Runs `handler` at every notification of this object, bound or not, until the handle is dropped.
+    /// Runs `handler` at every notification of this object, bound or not, until the handle is dropped; first, before
+    /// this returns, at those that the signal keeps.
     #[must_use = "dropping the connection disconnects"]
     pub fn connect(&self, handler: impl Fn(T) + 'static) -> Connection {
         self.inner.tell(Observed::Connecting);
+        let deliver = closure(handler);
+        let node = self.inner.port.borrow().as_ref().and_then(|port| port.node.upgrade());
+        if let Some(node) = node {
+            replay::catch_up(self, |parcel| {
+                let outcome = inside_now(&node, "a signal's handler", || deliver(parcel));
+                Delivery::default().add(Some(&node), "a signal's handler", outcome);
+            });
+        }
         let id = {
             let mut direct = self.inner.direct.borrow_mut();
             direct.0 += 1;
             let id = direct.0;
-            direct.1.push((id, closure(handler)));
+            direct.1.push((id, deliver));
             id
         };
         let inner = Rc::downgrade(&self.inner);
@@ -423,6 +407,10 @@ pub trait SignalPort {
     fn detach(&self);
     /// Handlers connected to the object itself.
     fn direct(&self) -> Vec<Deliver>;
+    /// Keeps an event for those who connect later, if the signal does that.
+    fn keep(&self, parcel: &Parcel);
+    /// The first event that is kept behind a position, and its own position; positions count from 1.
+    fn kept_after(&self, position: u64) -> Option<(u64, Parcel)>;
 }
 
 impl<T: SignalPayload> SignalPort for Signal<T> {
@@ -440,10 +428,22 @@ impl<T: SignalPayload> SignalPort for Signal<T> {
 
     fn detach(&self) {
         self.inner.port.borrow_mut().take();
+        let forgotten = self.inner.history.borrow_mut().forget();
+        drop(forgotten);
     }
 
     fn direct(&self) -> Vec<Deliver> {
         self.inner.direct()
+    }
+
+    fn keep(&self, parcel: &Parcel) {
+        // Dropping an event may run code of the application: only when nothing is borrowed.
+        let forgotten = self.inner.history.borrow_mut().keep(parcel);
+        drop(forgotten);
+    }
+
+    fn kept_after(&self, position: u64) -> Option<(u64, Parcel)> {
+        self.inner.history.borrow().after(position)
     }
 }
 

@@ -3,8 +3,8 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::{
-    Attribute, Error, Expr, Field, Fields, GenericArgument, Ident, ItemStruct, LitStr, Path, PathArguments, Result,
-    Token, Type,
+    Attribute, Error, Expr, Field, Fields, GenericArgument, Ident, ItemStruct, LitInt, LitStr, Path, PathArguments,
+    Result, Token, Type,
     ext::IdentExt,
     parse::{Parse, ParseStream},
     parse_quote,
@@ -12,6 +12,9 @@ use syn::{
 };
 
 use crate::{at, shared};
+
+/// As `signal::REPLAY_LIMIT`, which a macro cannot see.
+const REPLAY_LIMIT: usize = 256;
 
 /// What stands in `#[node(...)]`.
 pub(crate) struct Arguments {
@@ -57,6 +60,13 @@ impl Parse for Arguments {
     }
 }
 
+/// A signal of the node.
+struct Announced {
+    field: Field,
+    payload: Type,
+    replays: bool,
+}
+
 /// What a field is to the node.
 enum Role {
     Signal(Box<Type>),
@@ -75,16 +85,17 @@ pub(crate) fn expand(arguments: Arguments, mut item: ItemStruct) -> Result<Token
     let Fields::Named(fields) = &mut item.fields else {
         return Err(Error::new_spanned(&item.fields, "a node has named fields"));
     };
-    let mut signals: Vec<(Field, Type)> = Vec::new();
+    let mut signals: Vec<Announced> = Vec::new();
     let mut states = Vec::new();
     let (mut names, mut parameters, mut values) = (Vec::new(), Vec::new(), Vec::new());
     for field in &mut fields.named {
-        let marked = take(&mut field.attrs, "signal").is_some();
+        let marked = take(&mut field.attrs, "signal");
         let init = take(&mut field.attrs, "init")
             .map(|attribute| attribute.parse_args::<Expr>())
             .transpose()?;
         let role = role(&field.ty);
-        if marked && !matches!(role, Role::Signal(_)) {
+        let replay = marked.as_ref().map(replay).transpose()?.flatten();
+        if marked.is_some() && !matches!(role, Role::Signal(_)) {
             return Err(Error::new_spanned(
                 &field.ty,
                 "a field that is marked #[signal] is a `Signal<T>`",
@@ -94,14 +105,27 @@ pub(crate) fn expand(arguments: Arguments, mut item: ItemStruct) -> Result<Token
         let kind = &field.ty;
         names.push(name.clone());
         match (init, &role) {
+            (Some(init), _) if replay.is_some() => {
+                return Err(Error::new_spanned(
+                    init,
+                    "a signal with `replay` is made by it; leave out #[init]",
+                ));
+            }
             (Some(init), _) => values.push(quote!(let #name: #kind = #init;)),
             (None, Role::Plain | Role::Computed) => parameters.push(quote!(#name: #kind)),
+            (None, Role::Signal(_)) if replay.is_some() => {
+                values.push(quote!(let #name: #kind = #shared::signal::Signal::replaying(#replay);));
+            }
             (None, Role::Signal(_) | Role::State) => {
                 values.push(quote!(let #name: #kind = ::std::default::Default::default();));
             }
         }
         match role {
-            Role::Signal(payload) => signals.push((field.clone(), *payload)),
+            Role::Signal(payload) => signals.push(Announced {
+                field: field.clone(),
+                payload: *payload,
+                replays: replay.is_some(),
+            }),
             Role::State | Role::Computed => states.push(name),
             Role::Plain => {}
         }
@@ -144,29 +168,36 @@ pub(crate) fn expand(arguments: Arguments, mut item: ItemStruct) -> Result<Token
     })
 }
 
-fn constants(item: &ItemStruct, signals: &[(Field, Type)], shared: &TokenStream) -> TokenStream {
+fn constants(item: &ItemStruct, signals: &[Announced], shared: &TokenStream) -> TokenStream {
     let (_, type_generics, _) = item.generics.split_for_impl();
     let name = &item.ident;
-    let constants = signals.iter().map(|(field, payload)| {
-        let Field { ident, vis, .. } = field;
-        let text = ident.as_ref().map(|ident| ident.unraw().to_string());
-        let about = format!(
-            "The signal `{}` of [`{name}`], for handlers.",
-            text.as_deref().unwrap_or_default()
-        );
-        // As visible as the node: a handler elsewhere names the signal even where the field is private.
-        let visibility = if matches!(vis, syn::Visibility::Inherited) {
-            &item.vis
-        } else {
-            vis
-        };
-        quote! {
-            #[doc = #about]
-            #[allow(non_upper_case_globals, dead_code)]
-            #visibility const #ident: #shared::signal::SignalRef<#name #type_generics, #payload> =
-                #shared::signal::SignalRef::new(#text);
-        }
-    });
+    let constants = signals.iter().map(
+        |Announced {
+             field,
+             payload,
+             replays,
+         }| {
+            let Field { ident, vis, .. } = field;
+            let replayed = replays.then(|| quote!(.replayed()));
+            let text = ident.as_ref().map(|ident| ident.unraw().to_string());
+            let about = format!(
+                "The signal `{}` of [`{name}`], for handlers.",
+                text.as_deref().unwrap_or_default()
+            );
+            // As visible as the node: a handler elsewhere names the signal even where the field is private.
+            let visibility = if matches!(vis, syn::Visibility::Inherited) {
+                &item.vis
+            } else {
+                vis
+            };
+            quote! {
+                #[doc = #about]
+                #[allow(non_upper_case_globals, dead_code)]
+                #visibility const #ident: #shared::signal::SignalRef<#name #type_generics, #payload> =
+                    #shared::signal::SignalRef::new(#text)#replayed;
+            }
+        },
+    );
     quote!(#(#constants)*)
 }
 
@@ -174,13 +205,14 @@ fn implementation(
     item: &ItemStruct,
     contracts: &[Path],
     registers_each: bool,
-    signals: &[(Field, Type)],
+    signals: &[Announced],
     states: &[Ident],
     shared: &TokenStream,
 ) -> TokenStream {
     let name = &item.ident;
     let (impl_generics, type_generics, clause) = item.generics.split_for_impl();
-    let ports = signals.iter().map(|(Field { ident, .. }, _)| {
+    let ports = signals.iter().map(|Announced { field, .. }| {
+        let ident = &field.ident;
         let text = ident.as_ref().map(|ident| ident.unraw().to_string());
         quote!((#text, &self.#ident as &dyn #shared::signal::SignalPort))
     });
@@ -258,6 +290,34 @@ fn implementation(
             }
         }
     }
+}
+
+/// How many events a signal keeps: `#[signal(replay)]` one, `#[signal(replay = 3)]` three.
+fn replay(attribute: &Attribute) -> Result<Option<usize>> {
+    if matches!(attribute.meta, syn::Meta::Path(_)) {
+        return Ok(None);
+    }
+    let mut most = None;
+    attribute.parse_nested_meta(|meta| {
+        if !meta.path.is_ident("replay") {
+            return Err(meta.error("a signal takes `replay` or `replay = 3`"));
+        }
+        let number: LitInt = if meta.input.peek(Token![=]) {
+            meta.value()?.parse()?
+        } else {
+            parse_quote!(1)
+        };
+        let known = number.base10_parse::<usize>()?;
+        if !(1..=REPLAY_LIMIT).contains(&known) {
+            return Err(Error::new_spanned(
+                number,
+                format!("a signal keeps 1 to {REPLAY_LIMIT} events"),
+            ));
+        }
+        most = Some(known);
+        Ok(())
+    })?;
+    Ok(most)
 }
 
 /// Takes an attribute off a field.

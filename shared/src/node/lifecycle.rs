@@ -11,7 +11,7 @@ use reactive_graph::owner::Owner;
 use super::{
     Node, NodeContext, NodeEvent, Phase, Seat, detached,
     fault::{self, Fault},
-    member::Member,
+    member::{Entry, Member},
     task::{inside, inside_now},
 };
 use crate::{
@@ -106,13 +106,14 @@ async fn bind_steps(
     for (name, port) in node.node_signals() {
         port.attach(node, path.endpoint(name));
     }
-    let topics = connect_handlers(node, path, member)?;
+    let (topics, late) = connect_handlers(node, path, member)?;
     let refusals = member.reconcile().await;
     if parent.is_none() {
         refusals.of_root(path)?;
     }
     topics.iter().try_for_each(|topic| refusals.of_topic(topic))?;
     still()?;
+    late.into_iter().for_each(|entry| drop(member.ask(entry)));
     let event = NodeEvent {
         node: node.clone(),
         path: path.clone(),
@@ -127,19 +128,33 @@ async fn bind_steps(
     Ok(())
 }
 
-/// Connects the handlers that the node's type declares; answers the topics they are at.
-fn connect_handlers(node: &Rc<dyn Node>, path: &Path, member: &Rc<Member>) -> Result<Vec<String>> {
+/// Connects the handlers that the node's type declares; answers the topics they are at, and who wants to know the past
+/// of a signal elsewhere.
+fn connect_handlers(node: &Rc<dyn Node>, path: &Path, member: &Rc<Member>) -> Result<(Vec<String>, Vec<Rc<Entry>>)> {
     let core = node.node_core();
     let context = core.context();
     let specs = node.clone().node_handlers();
-    let mut topics = Vec::new();
+    let (mut topics, mut late) = (Vec::new(), Vec::new());
     for spec in &specs {
         let (topic, own) = match &spec.target {
             Target::Bind | Target::Add | Target::Unbind => continue,
             Target::Own(name) => (path.endpoint(name), true),
-            Target::At(query, None) => (path.resolve(query, context.as_ref())?.to_string(), false),
-            Target::At(query, Some(name)) => {
+            Target::At {
+                query, signal: None, ..
+            } => (path.resolve(query, context.as_ref())?.to_string(), false),
+            Target::At {
+                query,
+                signal: Some(name),
+                replays,
+            } => {
                 let place = path.resolve(query, context.as_ref())?;
+                if *replays {
+                    let (connection, entry) = member.listen_late(node, place.clone(), name, spec.deliver.clone());
+                    core.keep(connection);
+                    late.extend(entry);
+                    topics.push(place.endpoint(name));
+                    continue;
+                }
                 let beside = if fault::is(Fault::HandlerPathWrong) { "_" } else { "" };
                 (place.endpoint(name) + beside, false)
             }
@@ -150,7 +165,7 @@ fn connect_handlers(node: &Rc<dyn Node>, path: &Path, member: &Rc<Member>) -> Re
     if let Some(seat) = core.seat.borrow_mut().as_mut() {
         seat.handlers = specs;
     }
-    Ok(topics)
+    Ok((topics, late))
 }
 
 /// Unbinds a node and all below it. Whoever calls this while it runs waits for the same end.
@@ -237,7 +252,7 @@ async fn run_moment(node: &Rc<dyn Node>, moment: Moment, event: &NodeEvent, stri
         Target::Bind => Some(Moment::Bind),
         Target::Add => Some(Moment::Add),
         Target::Unbind => Some(Moment::Unbind),
-        Target::Own(_) | Target::At(..) => None,
+        Target::Own(_) | Target::At { .. } => None,
     };
     let mut handlers: Vec<Deliver> = Vec::new();
     if let Some(seat) = core.seat.borrow().as_ref() {

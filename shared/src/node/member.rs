@@ -15,21 +15,23 @@ use futures::{
 
 use tracing::Instrument;
 
+pub(crate) mod builtin;
+mod events;
+
+pub(crate) use events::Entry;
+
 use super::{
     Node,
     call::{Answer, Arguments, CallInfo, Called, Caller},
     fault::{self, Fault},
-    task::{inside, inside_now},
+    task::inside,
 };
 use crate::{
-    contract::DESCRIBE,
     error::{Error, ErrorKind, Result},
     path::{ITSELF, Path, is_within},
     platform::PlatformRef,
-    signal::{Connection, Deliver, Delivery, Parcel},
     wamp::{
-        codec::CodecId,
-        message::{PublishOptions, RegisterOptions, SubscribeOptions},
+        message::{RegisterOptions, SubscribeOptions},
         payload::Payload,
         peer::{Event, Invocation, Peer, Registration, Subscription},
         uri::{MatchPolicy, Syntax, Uri},
@@ -64,15 +66,6 @@ pub(crate) struct Member {
     verified: RefCell<BTreeSet<(String, u64)>>,
     /// Held while registrations are brought in line, so that two such runs do not undo each other.
     gate: Mutex<()>,
-}
-
-/// One handler of one topic.
-struct Entry {
-    id: u64,
-    node: Weak<dyn Node>,
-    /// Whether the node that handles is the one that has the signal: these go first.
-    own: bool,
-    deliver: Deliver,
 }
 
 /// Something that the router must know.
@@ -171,7 +164,10 @@ impl Member {
         self.generation.set(self.generation.get() + 1);
         self.verified.borrow_mut().clear();
         drop(self.superseded.take());
-        self.reconcile().await.any()
+        let late = self.ask_anew();
+        let refusals = self.reconcile().await;
+        late.into_iter().for_each(|entry| drop(self.ask(entry)));
+        refusals.any()
     }
 
     /// Who calls from this tree are made by.
@@ -269,111 +265,6 @@ impl Member {
         ]
     }
 
-    /// Adds a handler. The caller sees to [`Member::reconcile`].
-    pub(crate) fn listen(&self, topic: &str, node: &Rc<dyn Node>, own: bool, deliver: Deliver) -> Connection {
-        let id = self.next_entry.get();
-        self.next_entry.set(id + 1);
-        let entry = Rc::new(Entry {
-            id,
-            node: Rc::downgrade(node),
-            own,
-            deliver,
-        });
-        self.topics
-            .borrow_mut()
-            .entry(topic.to_owned())
-            .or_default()
-            .push(entry);
-        let (member, topic) = (self.this.clone(), topic.to_owned());
-        Connection::new(move || {
-            if let Some(member) = member.upgrade() {
-                member.deaf(&topic, id);
-            }
-        })
-    }
-
-    fn deaf(&self, topic: &str, id: u64) {
-        let mut topics = self.topics.borrow_mut();
-        let Some(entries) = topics.get_mut(topic) else { return };
-        let position = entries.iter().position(|entry| entry.id == id);
-        let gone = position.map(|position| entries.remove(position));
-        let is_last = entries.is_empty();
-        if is_last {
-            topics.remove(topic);
-        }
-        // Dropping a handler may run code of the application: only when nothing is borrowed.
-        drop(topics);
-        drop(gone);
-        if is_last {
-            self.withdraw();
-        }
-    }
-
-    /// Runs all handlers that this tree has for a topic.
-    pub(crate) fn fire(&self, topic: &str, parcel: &Parcel) -> Delivery {
-        let entries = self.topics.borrow().get(topic).cloned().unwrap_or_default();
-        let (own, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.own);
-        let mut delivery = Delivery::default();
-        for entry in own {
-            self.deliver(&entry, topic, parcel, &mut delivery);
-        }
-        if let Some((node, direct)) = self.direct(topic) {
-            for deliver in direct {
-                delivery.add(Some(&node), topic, inside_now(&node, topic, || deliver(parcel)));
-            }
-        }
-        for entry in others {
-            self.deliver(&entry, topic, parcel, &mut delivery);
-        }
-        delivery
-    }
-
-    fn direct(&self, topic: &str) -> Option<(Rc<dyn Node>, Vec<Deliver>)> {
-        let of = |path: &str, name: &str| {
-            let node = self.find(path)?;
-            let signals = node.node_signals();
-            let direct = signals.into_iter().find(|(known, _)| *known == name)?.1.direct();
-            Some((node, direct))
-        };
-        of(topic, ITSELF).or_else(|| {
-            let (path, name) = topic.rsplit_once('.')?;
-            of(path, name)
-        })
-    }
-
-    fn deliver(&self, entry: &Entry, topic: &str, parcel: &Parcel, delivery: &mut Delivery) {
-        // An earlier handler of the same event may have disconnected this one, or unbound its node.
-        let connected = self
-            .topics
-            .borrow()
-            .get(topic)
-            .is_some_and(|all| all.iter().any(|known| known.id == entry.id));
-        let Some(node) = entry.node.upgrade().filter(|_| connected) else {
-            return;
-        };
-        let allowed = node
-            .node_core()
-            .context()
-            .map_or(Ok(()), |context| context.may_hear(topic));
-        let outcome = allowed.and_then(|()| inside_now(&node, topic, || (entry.deliver)(parcel)));
-        delivery.add(Some(&node), topic, outcome);
-    }
-
-    /// Tells other sessions.
-    pub(crate) fn publish(&self, topic: &str, payload: impl FnOnce(CodecId) -> Result<Payload>) {
-        let Some(peer) = self.peer() else { return };
-        let sent = payload(peer.codec()).and_then(|payload| {
-            let options = PublishOptions {
-                trace: Caller::current().and_then(|caller| caller.trace),
-                ..Default::default()
-            };
-            peer.publish(&Uri::strict(topic)?, payload, options)
-        });
-        if let Err(error) = sent {
-            tracing::debug!(topic, %error, "an event stayed in its tree");
-        }
-    }
-
     /// Calls a node of this tree, with all that a callee is owed: wrappers, identity, cancellation, no panic.
     pub(crate) fn enter(
         &self,
@@ -396,15 +287,10 @@ impl Member {
         let name = method.to_owned();
         let uri = procedure.clone();
         let run = async move {
-            if name == DESCRIBE {
-                let all = callee
-                    .node_contracts()
-                    .iter()
-                    .map(|known| (known.name.to_owned(), known.fingerprint_text()));
-                let all: Vec<(String, String)> = all.collect();
-                let (_none, reply) = arguments.take::<[(); 0]>(&name, &[])?;
-                return Answer::new(all, reply);
-            }
+            let arguments = match builtin::answer(&callee, &name, arguments) {
+                Ok(answer) => return answer,
+                Err(arguments) => arguments,
+            };
             match callee.node_dispatch(&name, arguments) {
                 Ok(answer) => answer.await,
                 Err(_arguments) => Err(nobody(&uri)),
@@ -444,11 +330,6 @@ impl Member {
         self.enter(&node, method, Arguments::wire(invocation.payload), caller)
             .await?
             .into_payload()
-    }
-
-    /// An event from another session. Asynchronous handlers go on by themselves and log their failures.
-    fn heard(&self, event: Event) {
-        drop(self.fire(event.topic.as_str(), &Parcel::wire(event.payload)));
     }
 
     /// What the router must know now: roots that no other root covers, and topics outside of them.

@@ -18,7 +18,8 @@ use crate::{
     contract::{ContractInfo, DESCRIBE},
     error::{Error, ErrorKind, Result},
     path::Path,
-    wamp::{message::CallOptions, payload::Payload, uri::Uri},
+    signal::Parcel,
+    wamp::{codec::CodecId, message::CallOptions, payload::Payload, uri::Uri},
 };
 
 /// The address of a node, seen from another one. Frozen: it does not follow references that change.
@@ -88,7 +89,8 @@ impl RemoteNode {
     }
 
     /// A call with arguments and answer in serialised form.
-    async fn call_payload(&self, method: &str, payload: Payload) -> Result<Payload> {
+    pub(crate) async fn call_payload(&self, method: &str, arguments: &impl Serialize) -> Result<Payload> {
+        let payload = Payload::encode(self.codec(), arguments)?;
         self.limited(async {
             match self.here() {
                 Some(node) => self
@@ -101,6 +103,12 @@ impl RemoteNode {
             }
         })
         .await
+    }
+
+    /// In which codec values are serialised here.
+    fn codec(&self) -> CodecId {
+        let peer = self.context.member().peer();
+        peer.map_or(CodecId::Json, |peer| peer.codec())
     }
 
     /// The node itself, if it is in this tree.
@@ -256,10 +264,7 @@ impl DynamicRemote {
     /// # Errors
     /// The callee's, or what keeps the call from reaching it.
     pub async fn call<R: DeserializeOwned>(&self, method: &str, arguments: impl Serialize) -> Result<R> {
-        let answer = self
-            .0
-            .call_payload(method, Payload::encode(self.codec(), &arguments)?)
-            .await?;
+        let answer = self.0.call_payload(method, &arguments).await?;
         super::call::decode_first(&answer)
     }
 
@@ -271,18 +276,11 @@ impl DynamicRemote {
         let member = self.0.context.member();
         let topic = self.0.path.endpoint(signal);
         self.0.context.may_publish(&topic)?;
-        let payload = Payload::encode(self.codec(), &(value,))?;
-        drop(member.fire(&topic, &crate::signal::Parcel::wire(payload.clone())));
-        member.publish(&topic, |_| Ok(payload));
+        let parcel = Parcel::wire(Payload::encode(self.0.codec(), &(value,))?).marked(member.new_trace());
+        member.keep(&topic, &parcel);
+        drop(member.fire(&topic, &parcel));
+        member.publish(&topic, &parcel);
         Ok(())
-    }
-
-    fn codec(&self) -> crate::wamp::codec::CodecId {
-        self.0
-            .context
-            .member()
-            .peer()
-            .map_or(crate::wamp::codec::CodecId::Json, |peer| peer.codec())
     }
 }
 

@@ -4,7 +4,7 @@ use std::{future::Future, rc::Rc};
 
 use futures::{FutureExt, future::LocalBoxFuture};
 
-use super::{Node, NodeContext, NodeEvent, RemoteNode, lifecycle, remote::DynamicRemote, task::spawn};
+use super::{Node, NodeContext, NodeEvent, RemoteNode, lifecycle, member::Entry, remote::DynamicRemote, task::spawn};
 use crate::{
     contract::Contract,
     error::{Error, ErrorKind, Result},
@@ -177,7 +177,8 @@ pub trait NodeExt: Node {
     }
 
     /// Hears a signal of the node at a query, wherever that is, until the handle is dropped or this node is unbound.
-    /// Events of this tree are heard at once, those of others when [`Connection::ready`].
+    /// Events of this tree are heard at once, those of others when [`Connection::ready`]. If the signal keeps events,
+    /// the handler gets these first.
     ///
     /// # Errors
     /// If this node is not bound, or the query leads nowhere.
@@ -190,11 +191,18 @@ pub trait NodeExt: Node {
     where
         Self: Sized,
     {
-        let target = self.resolve(query)?;
-        self.connect_topic(&target.endpoint(signal.name), handler)
+        let (this, path, context) = bound(self.node_core())?;
+        let place = path.resolve(query, Some(&context))?;
+        let (topic, member, deliver) = (place.endpoint(signal.name), context.member(), closure(handler));
+        let (connection, late) = if signal.replays {
+            member.listen_late(&this, place, signal.name, deliver)
+        } else {
+            (member.listen(&topic, &this, false, deliver), None)
+        };
+        Ok(subscribed(&context, topic, connection, late))
     }
 
-    /// Hears any topic, given as a query; events of another shape than `T` are logged and dropped.
+    /// Hears any topic, given as a query, from now on; events of another shape than `T` are logged and dropped.
     ///
     /// # Errors
     /// If this node is not bound, or the query leads nowhere.
@@ -204,11 +212,8 @@ pub trait NodeExt: Node {
     {
         let (this, path, context) = bound(self.node_core())?;
         let topic = path.resolve(query, Some(&context))?.to_string();
-        let member = context.member().clone();
-        let connection = member.listen(&topic, &this, false, closure(handler));
-        // Subscribing starts now, whether or not anybody waits for it.
-        let subscribed = super::detached(&context, async move { member.reconcile().await.of_topic(&topic) });
-        Ok(connection.with_ready(subscribed.map(|result| result.unwrap_or(Ok(()))).boxed_local()))
+        let connection = context.member().listen(&topic, &this, false, closure(handler));
+        Ok(subscribed(&context, topic, connection, None))
     }
 
     /// Runs `handler` each time the node is about to be unbound, until the handle is dropped.
@@ -281,6 +286,16 @@ fn life<N: Node>(node: &Rc<N>, moment: lifecycle::Moment, handler: impl Fn(NodeE
             drop(gone);
         }
     })
+}
+
+/// Subscribing starts now, whether or not anybody waits for it.
+fn subscribed(context: &NodeContext, topic: String, connection: Connection, late: Option<Rc<Entry>>) -> Connection {
+    let member = context.member().clone();
+    let subscribed = super::detached(
+        context,
+        async move { member.reconcile_late(late).await.of_topic(&topic) },
+    );
+    connection.with_ready(subscribed.map(|result| result.unwrap_or(Ok(()))).boxed_local())
 }
 
 fn bound(core: &super::NodeCore) -> Result<(Rc<dyn Node>, Path, NodeContext)> {

@@ -64,6 +64,8 @@ pub struct Invocation {
 pub struct Event {
     /// What was published to.
     pub topic: Uri,
+    /// The router's name for it.
+    pub publication: PublicationId,
     /// Its arguments.
     pub payload: Payload,
     /// Who published, if disclosed.

@@ -433,6 +433,8 @@ details! {
         "retain" retain: bool,
         /// Trace context of the request that led here.
         "_trace" trace: Option<String>,
+        /// Name of the event, by which a listener knows it again.
+        "_mark" mark: Option<String>,
         /// Routers that the message came through.
         "forward_for" forward_for: Option<Vec<Forwarder>>,
         .. passthru: Passthru
@@ -468,6 +470,8 @@ details! {
         "x_acknowledged_delivery" acknowledged_delivery: bool,
         /// Trace context of the request that led here.
         "_trace" trace: Option<String>,
+        /// Name of the event, by which a listener knows it again.
+        "_mark" mark: Option<String>,
         /// Routers that the message came through.
         "forward_for" forward_for: Option<Vec<Forwarder>>,
         .. passthru: Passthru

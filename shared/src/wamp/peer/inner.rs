@@ -336,6 +336,7 @@ impl Inner {
         for handler in handlers {
             let event = Event {
                 topic: topic.clone(),
+                publication: event.publication,
                 payload: event.payload.clone(),
                 details: event.details.clone(),
             };
