@@ -15,6 +15,7 @@ mod change_log;
 mod db;
 mod edit;
 mod error;
+mod event_store;
 mod feed;
 mod hub;
 mod migrations;
@@ -29,6 +30,8 @@ mod window;
 
 pub use db::Db;
 pub use edit::Origin;
+pub use event_store::SqlEventStore;
+pub(crate) use event_store::open_history;
 pub use hub::{DataHub, FramePublisher, HubStats, MAX_LOOKUP};
 pub use migrations::Migrations;
 pub use options::{Fault, FeedOptions};

@@ -12,10 +12,14 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use shared::wamp::Uri;
+use shared::wamp::{MatchPolicy, Uri, router::HistoryConfig};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+#[cfg(feature = "data")]
+use crate::data::open_history;
+#[cfg(not(feature = "data"))]
+use crate::router::history::no_database as open_history;
 use crate::{
     auth::{AccountStore, Authenticator},
     component::{Component, Components},
@@ -26,7 +30,7 @@ use crate::{
         self, App, AppState, HostPolicy, ReadyCheck, SessionCookie,
         assets::{Asset, Client},
     },
-    router::{Authorizer, Limits, RealmHandle, RouterConfig},
+    router::{Authorizer, EventStore, HistoryLimits, HistoryTopics, Limits, RealmHandle, RouterConfig, Stored},
     shutdown, telemetry,
     tree_host::{ThreadTreeHost, TreeHost},
 };
@@ -62,8 +66,18 @@ impl Server {
             services: Vec::new(),
             ready_checks: Vec::new(),
             components: Vec::new(),
+            history: History::default(),
         }
     }
+}
+
+/// What history the realm has, and where it survives.
+#[derive(Default)]
+struct History {
+    topics: HistoryTopics,
+    limits: HistoryLimits,
+    store: Option<Arc<dyn EventStore>>,
+    database: Option<String>,
 }
 
 /// Collects what a server consists of.
@@ -83,6 +97,7 @@ pub struct ServerBuilder {
     services: Vec<Arc<dyn Service>>,
     ready_checks: Vec<(String, ReadyCheck)>,
     components: Vec<Component>,
+    history: History,
 }
 
 impl fmt::Debug for ServerBuilder {
@@ -181,6 +196,32 @@ impl ServerBuilder {
         self
     }
 
+    /// Keeps the last `events` of each topic that the name or pattern matches, for `wamp.subscription.get_events`. In
+    /// memory, unless there is a store.
+    pub fn history(mut self, policy: MatchPolicy, topic: Uri, events: usize) -> Self {
+        self.history.topics = self.history.topics.keep(policy, topic, events);
+        self
+    }
+
+    /// How much history is kept in all.
+    pub fn history_limits(mut self, limits: HistoryLimits) -> Self {
+        self.history.limits = limits;
+        self
+    }
+
+    /// Where history survives the process.
+    pub fn history_store(mut self, store: Arc<dyn EventStore>) -> Self {
+        self.history.store = Some(store);
+        self
+    }
+
+    /// As [`Self::history_store`], with a store in this database, `sqlite:<path>` or `postgres://…`. Needs the feature
+    /// `data`.
+    pub fn history_database(mut self, url: impl Into<String>) -> Self {
+        self.history.database = Some(url.into());
+        self
+    }
+
     /// Starts the server and returns as soon as it serves.
     ///
     /// # Errors
@@ -195,7 +236,7 @@ impl ServerBuilder {
             .map_err(|error| Error::new(ErrorKind::Io, "The socket has no address").because(error))?;
         let raw = self.bind_raw_sockets().await?;
         let component_roles = self.limits.keys().cloned().collect();
-        let realm = self.start_realm()?;
+        let realm = self.start_realm().await?;
         let tree_threads = Arc::new(ThreadTreeHost::start(self.config.tree_threads)?);
         let trees: Arc<dyn TreeHost> = tree_threads.clone();
         let client = choose_client(self.client, self.assets, self.site);
@@ -275,7 +316,7 @@ impl ServerBuilder {
         Ok(listeners)
     }
 
-    fn start_realm(&mut self) -> Result<RealmHandle> {
+    async fn start_realm(&mut self) -> Result<RealmHandle> {
         let name = Uri::loose(&self.realm).map_err(|error| {
             Error::configuration(format!("{:?} cannot be the name of a realm", self.realm)).because(error)
         })?;
@@ -290,7 +331,28 @@ impl ServerBuilder {
         if let Some(authorizer) = self.authorizer.take() {
             config.authorizer = authorizer;
         }
-        Ok(RealmHandle::start(name, config, &self.config.connections))
+        let History {
+            topics,
+            limits,
+            store,
+            database,
+        } = std::mem::take(&mut self.history);
+        let store = match (store, database) {
+            (None, Some(url)) => Some(open_history(&url, &name).await?),
+            (store, _) => store,
+        };
+        let stored = match &store {
+            Some(store) => store.load().await?,
+            None => Stored::default(),
+        };
+        config.history = HistoryConfig {
+            topics,
+            limits,
+            durable: store.is_some(),
+            kept: stored.events,
+            forgotten: stored.forgotten,
+        };
+        Ok(RealmHandle::start_with(name, config, store, &self.config.connections))
     }
 
     /// Starts the server and runs it until SIGTERM or Ctrl-C.

@@ -29,6 +29,8 @@ pub const TREE_STALLS: &str = "coati_tree_stalls_total";
 pub const TREE_LATENESS: &str = "coati_tree_lateness_seconds";
 /// Times that a component was started again, by component.
 pub const COMPONENT_RESTARTS: &str = "coati_component_restarts_total";
+/// Events of a durable history that could not be stored.
+pub const EVENTS_NOT_STORED: &str = "coati_events_not_stored_total";
 /// Running session trees.
 pub const TREES: &str = "coati_trees";
 
@@ -78,12 +80,16 @@ fn describe() {
         COMPONENT_RESTARTS,
         "times that a component was started again, by component"
     );
+    metrics::describe_counter!(
+        EVENTS_NOT_STORED,
+        "events of a durable history that could not be stored"
+    );
     metrics::describe_counter!(TREE_STALLS, "times that a tree thread was late");
     // A counter or gauge shows up in the text only once it was touched; zero is an answer too.
     for gauge in [SESSIONS, CONNECTIONS, QUEUE_BYTES, FEED_LAG, TREES, TREE_LATENESS] {
         metrics::gauge!(gauge).set(0.0);
     }
-    for counter in [SLOW_PEERS, CALLS_REFUSED, VIOLATIONS, TREE_STALLS] {
+    for counter in [SLOW_PEERS, CALLS_REFUSED, VIOLATIONS, TREE_STALLS, EVENTS_NOT_STORED] {
         metrics::counter!(counter).absolute(0);
     }
 }

@@ -268,3 +268,10 @@ async fn a_writer_of_another_process_makes_ours_wait_but_not_fail() {
     other.run("COMMIT").await;
     ours.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn event_history_is_kept_and_forgotten_in_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("history.db").display());
+    data_support::event_store_keeps_and_forgets(&url).await;
+}

@@ -214,3 +214,9 @@ async fn edits_and_accounts_work_alike() {
     assert_eq!(hub.db().find_role("ada").await.unwrap().as_deref(), Some("reader"));
     hub.shutdown();
 }
+
+#[tokio::test]
+async fn event_history_is_kept_and_forgotten_in_postgres() {
+    let cluster = Cluster::start();
+    data_support::event_store_keeps_and_forgets(&cluster.url()).await;
+}

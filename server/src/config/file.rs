@@ -1,6 +1,7 @@
 //! The configuration file of a router: TOML, in which every mistake is one line that names the setting.
 
 mod component;
+mod history;
 mod limits;
 mod role;
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod values;
 use std::net::SocketAddr;
 
 use component::ComponentPart;
+use history::HistoryPart;
 use limits::LimitsPart;
 use role::RolePart;
 use serde::Deserialize;
@@ -33,6 +35,7 @@ pub struct RouterFile {
     role: Vec<RolePart>,
     rawsocket: Vec<RawSocketPart>,
     component: Vec<ComponentPart>,
+    history: HistoryPart,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -148,6 +151,7 @@ impl RouterFile {
             }
         }
         builder = builder.authorizer(Box::new(roles));
+        builder = self.history.apply(builder)?;
         for part in self.component {
             let component = Component::from(part);
             component.validate()?;

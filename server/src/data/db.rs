@@ -103,15 +103,18 @@ impl Db {
     /// # Errors
     /// `Refused` with the migration's number when one fails or does not match what ran before.
     pub async fn migrate(&self, application: &Migrations) -> Result<()> {
+        self.migrate_framework().await?;
         match &self.inner.pools {
-            Pools::Sqlite { writer, .. } => {
-                run_framework_migrations(Backend::Sqlite, writer).await?;
-                run_migrations(&application.sqlite, writer).await
-            }
-            Pools::Postgres(pool) => {
-                run_framework_migrations(Backend::Postgres, pool).await?;
-                run_migrations(&application.postgres, pool).await
-            }
+            Pools::Sqlite { writer, .. } => run_migrations(&application.sqlite, writer).await,
+            Pools::Postgres(pool) => run_migrations(&application.postgres, pool).await,
+        }
+    }
+
+    /// Brings the framework's own tables to the newest version.
+    pub(crate) async fn migrate_framework(&self) -> Result<()> {
+        match &self.inner.pools {
+            Pools::Sqlite { writer, .. } => run_framework_migrations(Backend::Sqlite, writer).await,
+            Pools::Postgres(pool) => run_framework_migrations(Backend::Postgres, pool).await,
         }
     }
 

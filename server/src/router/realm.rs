@@ -28,7 +28,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{peer_queue::PeerQueue, queue::Outbound, state::RealmState};
+use super::{history::EventStore, peer_queue::PeerQueue, queue::Outbound, state::RealmState};
 use crate::config::ConnectionLimits;
 
 /// Messages that one reader may cause before everybody else gets a turn: above all those who write them out. Otherwise
@@ -125,9 +125,19 @@ impl RealmHandle {
     /// Starts a realm on the current runtime. It ends when all its handles are gone.
     #[must_use]
     pub fn start(name: Uri, config: RouterConfig, limits: &ConnectionLimits) -> Self {
+        Self::start_with(name, config, None, limits)
+    }
+
+    /// As [`Self::start`], with a history that survives the process. What the store holds has to be in `config` already.
+    pub(crate) fn start_with(
+        name: Uri,
+        config: RouterConfig,
+        store: Option<Arc<dyn EventStore>>,
+        limits: &ConnectionLimits,
+    ) -> Self {
         let (alarm, rings) = watch::channel(None);
         let shared = Arc::new_cyclic(|own| Shared {
-            state: Mutex::new(RealmState::new(name.clone(), config, own.clone())),
+            state: Mutex::new(RealmState::new(name.clone(), config, store, own.clone())),
             alarm,
             next_connection: AtomicU64::new(1),
         });

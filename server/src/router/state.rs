@@ -14,6 +14,7 @@ use shared::wamp::{
 use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
 use super::{
+    history::{EventStore, HistoryWriter},
     peer_queue::PeerQueue,
     queue::Pushed,
     realm::{Place, RealmStats, Shared},
@@ -45,14 +46,17 @@ pub(super) struct RealmState {
     origin: Instant,
     /// When the alarm is set for; never later than the router's next deadline.
     alarm: Option<Duration>,
+    /// Where history is written to, if it survives the process.
+    history: Option<HistoryWriter>,
     /// Itself, for tasks that wait for room in a memory link. Weak: they must not keep the realm alive.
     own: Weak<Shared>,
     runtime: Handle,
 }
 
 impl RealmState {
-    pub(super) fn new(name: Uri, config: RouterConfig, own: Weak<Shared>) -> Self {
+    pub(super) fn new(name: Uri, config: RouterConfig, store: Option<Arc<dyn EventStore>>, own: Weak<Shared>) -> Self {
         Self {
+            history: store.map(|store| HistoryWriter::start(store, own.clone())),
             router: Router::new(name, config),
             peers: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -187,6 +191,12 @@ impl RealmState {
                         }
                     }
                 }
+                Output::Store(change) => {
+                    let numbers = change.number..=change.number;
+                    if !self.history.as_ref().is_some_and(|history| history.store(change)) {
+                        outputs.extend(self.router.handle(Input::Stored { numbers, kept: false }));
+                    }
+                }
                 Output::Close { connection, reason } => self.close(connection, &reason),
             }
         }
@@ -311,7 +321,14 @@ impl RealmState {
         if self.peers.is_empty()
             && let Some(done) = self.ending.take()
         {
-            let _ = done.send(());
+            let history = self.history.take();
+            self.runtime.spawn(async move {
+                if let Some(history) = history {
+                    history.end().await;
+                }
+                // Who waited may have given up.
+                let _ = done.send(());
+            });
         }
     }
 
@@ -325,7 +342,8 @@ impl RealmState {
     }
 }
 
-/// Whether the router has to know what time it is: the clock is not read for what is frequent and needs none.
+/// Whether the router has to know what time it is: the clock is not read for what is frequent and needs none. An event
+/// gets its date in the history by it.
 fn needs_time(message: &Message) -> bool {
     if let Message::Call(call) = message {
         return call.options.timeout.is_some();

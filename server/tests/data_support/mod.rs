@@ -17,9 +17,12 @@ use std::{
 };
 
 use coati_server::data::{
-    Column, DataHub, DataSource, Db, FeedOptions, FramePublisher, Join, Mapping, Migrations, Rights, Rule, Viewer,
+    Column, DataHub, DataSource, Db, FeedOptions, FramePublisher, Join, Mapping, Migrations, Rights, Rule,
+    SqlEventStore, Viewer,
 };
+use coati_server::router::{Change, EventStore as _, Recorded};
 use shared::data::{Cell, Choice, Field, Filter, Frame, Snapshot};
+use shared::wamp::{CodecId, Payload, PublicationId, SessionId, message::PublishOptions};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 pub const STATUSES: &[Choice] = &[
@@ -296,4 +299,47 @@ pub fn insert_sql(id: i64, title: &str, site: i64, severity: i64, status: &str) 
         "INSERT INTO assessment (id, title, site_id, department_id, hazard_id, probability, severity, status) \
          VALUES ({id}, '{title}', {site}, 1, 1, 2, {severity}, '{status}')"
     )
+}
+
+/// What a store of event history must do on either database.
+pub async fn event_store_keeps_and_forgets(url: &str) {
+    let realm = |name: &str| shared::wamp::Uri::unchecked(name);
+    let store = SqlEventStore::open(url, &realm("one")).await.unwrap();
+    let other = SqlEventStore::open(url, &realm("two")).await.unwrap();
+    let event = |number: u64| Recorded {
+        number,
+        publication: PublicationId::new(number + 100).unwrap(),
+        time: Duration::from_millis(1_700_000_000_000 + number),
+        topic: realm("log.\u{0}ä"),
+        session: SessionId::new(5).unwrap(),
+        authid: "o'neil".into(),
+        authrole: "user".into(),
+        options: PublishOptions::default(),
+        payload: Payload::encode(CodecId::Cbor, &(number, "\u{0}")).unwrap(),
+    };
+    let change = |number: u64, evicted: &[u64]| Change {
+        number,
+        event: Some(Arc::new(event(number))),
+        evicted: evicted.to_vec(),
+        forgotten: evicted.iter().max().copied().unwrap_or(0),
+    };
+    store
+        .write(&[change(1, &[]), change(2, &[1]), change(3, &[])], false)
+        .await
+        .unwrap();
+    other.write(&[change(1, &[])], false).await.unwrap();
+    let kept = async |store: &SqlEventStore| {
+        let stored = store.load().await.unwrap();
+        (stored.events, stored.forgotten)
+    };
+    // The change that said what was let go is not the last of its batch here: the last one's word counts.
+    assert_eq!(kept(&store).await, (vec![event(2), event(3)], 0));
+    store.write(&[change(4, &[2, 3])], false).await.unwrap();
+    assert_eq!(kept(&store).await, (vec![event(4)], 3));
+    let twice = store.write(&[change(6, &[]), change(4, &[])], false).await;
+    assert!(twice.is_err(), "a number is written once");
+    assert_eq!(kept(&store).await, (vec![event(4)], 3), "all or none");
+    store.write(&[change(9, &[])], true).await.unwrap();
+    assert_eq!(kept(&store).await, (vec![event(9)], 8));
+    assert_eq!(kept(&other).await, (vec![event(1)], 0), "each realm has its own");
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use element::{Element, Elements, Kind};
-pub(crate) use writer::{FrameWriter, payload_count};
+pub(crate) use writer::{FrameWriter, ListWriter, payload_count};
 
 use crate::wamp::message::Message;
 
@@ -131,6 +131,17 @@ impl CodecId {
             Self::Msgpack => msgpack::split(frame),
             Self::Cbor => cbor::split(frame),
         }
+    }
+
+    /// Whether an item could still be read if it lay `levels` deeper than at the top of a frame.
+    pub(crate) fn may_nest(self, item: &[u8], levels: usize) -> bool {
+        let (open, close): (&[u8], &[u8]) = match self {
+            Self::Json => (b"[", b"]"),
+            Self::Msgpack => (&[0x91], &[]),
+            Self::Cbor => (&[0x81], &[]),
+        };
+        let wrapped = [&open.repeat(levels + 1), item, &close.repeat(levels + 1)].concat();
+        self.split(&wrapped).is_ok()
     }
 
     pub(crate) fn value_to_bytes<T: Serialize + ?Sized>(self, value: &T) -> Result<Bytes, String> {

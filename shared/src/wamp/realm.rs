@@ -133,6 +133,11 @@ impl LocalRealm {
                     }
                 }
             }
+            // Who wants history to survive runs the router of a server.
+            Output::Store(change) => {
+                let (numbers, kept) = (change.number..=change.number, false);
+                self.handle(Input::Stored { numbers, kept });
+            }
             Output::Close { connection, .. } => {
                 let lane = self.0.lanes.borrow_mut().remove(&connection);
                 lane.iter().for_each(LaneSender::close);

@@ -34,6 +34,8 @@ pub mod feature {
     pub const REGISTRATION_REVOCATION: &str = "registration_revocation";
     /// `retain` and `get_retained`.
     pub const EVENT_RETENTION: &str = "event_retention";
+    /// `wamp.subscription.get_events`
+    pub const EVENT_HISTORY: &str = "event_history";
     /// `wamp.session.…`
     pub const SESSION_META_API: &str = "session_meta_api";
     /// `wamp.subscription.…`
@@ -121,9 +123,9 @@ impl Roles {
         ])
     }
 
-    /// What the router can do, for a session that may or may not use the meta API.
+    /// What the router can do, for a session that may or may not use the meta API, in a realm with or without history.
     #[must_use]
-    pub fn router(meta: bool) -> Self {
+    pub fn router(meta: bool, history: bool) -> Self {
         use feature::*;
         let mut roles = Self::of(&[
             (
@@ -154,19 +156,20 @@ impl Roles {
                 ],
             ),
         ]);
-        let apis = [
-            ("broker", SESSION_META_API),
-            ("broker", SUBSCRIPTION_META_API),
-            ("dealer", SESSION_META_API),
-            ("dealer", REGISTRATION_META_API),
+        let some = [
+            ("broker", SESSION_META_API, meta),
+            ("broker", SUBSCRIPTION_META_API, meta),
+            ("dealer", SESSION_META_API, meta),
+            ("dealer", REGISTRATION_META_API, meta),
+            ("broker", EVENT_HISTORY, history),
         ];
-        for (role, api) in apis.into_iter().filter(|_| meta) {
+        for (role, feature, _) in some.into_iter().filter(|(_, _, has)| *has) {
             roles
                 .0
                 .entry(role.to_owned())
                 .or_default()
                 .features
-                .insert(api.to_owned(), true);
+                .insert(feature.to_owned(), true);
         }
         roles
     }

@@ -16,6 +16,7 @@ mod broker;
 mod calls;
 mod dealer;
 mod fault;
+mod history;
 mod meta;
 mod meta_events;
 mod outgoing;
@@ -32,12 +33,14 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     sync::Arc,
     time::Duration,
 };
 
 pub use authentication::{Authentication, Salt, SharedSecret, TicketHash};
 pub use authorizer::{Action, Authorizer, BaseAuthorizer, Decision, Open};
+pub use history::{Change, HistoryConfig, HistoryLimits, HistoryTopics, Recorded};
 pub use outgoing::Outgoing;
 pub use retained::RetentionLimits;
 
@@ -50,6 +53,7 @@ use crate::wamp::{
 use broker::{Broker, Member};
 use calls::Calls;
 use dealer::Dealer;
+use history::{History, Unstored};
 use retained::Retained;
 use session::{Connection, State};
 
@@ -152,6 +156,8 @@ pub struct RouterConfig {
     pub meta_roles: BTreeSet<String>,
     /// How much is retained.
     pub retention: RetentionLimits,
+    /// Of which topics history is kept.
+    pub history: HistoryConfig,
     /// Who may join and how that is proven; none = as whom the transport says.
     pub authentication: Option<Authentication>,
     /// Unix time at the origin of [`Input::Tick`]'s clock, for the dates in the meta API.
@@ -170,6 +176,7 @@ impl RouterConfig {
             syntax: Syntax::Loose,
             meta_roles: BTreeSet::new(),
             retention: RetentionLimits::default(),
+            history: HistoryConfig::default(),
             authentication: None,
             epoch: Duration::ZERO,
         }
@@ -256,6 +263,13 @@ pub enum Input {
         /// For how many.
         invocations: usize,
     },
+    /// What came out as [`Output::Store`] is written down; or could not be.
+    Stored {
+        /// From the first to the last [`Change::number`].
+        numbers: RangeInclusive<u64>,
+        /// Whether it survives the process now.
+        kept: bool,
+    },
     /// Time has passed. Calls past their limit are ended; see [`Router::next_deadline`].
     Tick {
         /// Monotonic time since any origin.
@@ -290,6 +304,8 @@ pub enum Output {
         /// What to do if there is no room.
         class: Class,
     },
+    /// Write down what changed in the history, in order, and say [`Input::Stored`]. Only if the history is durable.
+    Store(Change),
     /// Send what is queued, then close.
     Close {
         /// Which.
@@ -316,6 +332,8 @@ pub struct Stats {
     pub held: usize,
     /// Retained events.
     pub retained: usize,
+    /// Events in the history.
+    pub history: usize,
 }
 
 /// The router of one realm.
@@ -331,6 +349,8 @@ pub struct Router {
     dealer: Dealer,
     calls: Calls,
     retained: Retained,
+    history: History,
+    unstored: Unstored,
     /// Who publishes the meta events.
     own: Arc<Member>,
 }
@@ -338,7 +358,8 @@ pub struct Router {
 impl Router {
     /// The router of `realm`.
     #[must_use]
-    pub fn new(realm: Uri, config: RouterConfig) -> Self {
+    pub fn new(realm: Uri, mut config: RouterConfig) -> Self {
+        let history = History::new(std::mem::take(&mut config.history));
         let ids = IdGenerator::new(config.seed);
         let retained = Retained::new(config.retention);
         let own = Arc::new(Member {
@@ -352,6 +373,8 @@ impl Router {
         });
         Self {
             retained,
+            history,
+            unstored: Unstored::default(),
             own,
             realm,
             config,
@@ -414,6 +437,7 @@ impl Router {
                     self.calls.room(session, invocations, &mut out);
                 }
             }
+            Input::Stored { numbers, kept } => self.stored(&numbers, kept, &mut out),
             Input::Tick { now } => {
                 self.now = self.now.max(now);
                 self.calls.expire(self.now, &mut out);
@@ -480,6 +504,7 @@ impl Router {
             calls: self.calls.len(),
             held: self.calls.held(),
             retained: self.retained.len(),
+            history: self.history.len(),
         }
     }
 }

@@ -218,6 +218,8 @@ pub mod error {
     pub const NO_SUCH_SUBSCRIPTION: &str = "wamp.error.no_such_subscription";
     /// A realm that this router does not have.
     pub const NO_SUCH_REALM: &str = "wamp.error.no_such_realm";
+    /// There is no history, or not enough of it (Crossbar.io).
+    pub const HISTORY_UNAVAILABLE: &str = "wamp.error.history_unavailable";
     /// Arguments that cannot be read.
     pub const INVALID_ARGUMENT: &str = "wamp.error.invalid_argument";
     /// The authorizer said no.

@@ -54,6 +54,16 @@ pub(super) enum Allowed {
     Subscribe,
 }
 
+impl From<Policy> for MatchPolicy {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Exact => Self::Exact,
+            Policy::Prefix => Self::Prefix,
+            Policy::Wildcard => Self::Wildcard,
+        }
+    }
+}
+
 impl RoleLimits {
     /// Overrides what is said here.
     pub(super) fn over(&self, mut limits: Limits) -> Limits {
@@ -76,11 +86,7 @@ impl From<PermissionPart> for Permission {
         });
         Self {
             uri: part.uri,
-            policy: match part.policy {
-                Policy::Exact => MatchPolicy::Exact,
-                Policy::Prefix => MatchPolicy::Prefix,
-                Policy::Wildcard => MatchPolicy::Wildcard,
-            },
+            policy: part.policy.into(),
             actions: actions.collect(),
         }
     }

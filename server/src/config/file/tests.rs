@@ -49,6 +49,9 @@ fn each_mistake_is_one_line_that_names_the_setting() {
         ),
         ("[[component]]\nname = \"c\"\ncommand = []", ["\"c\"", "command"]),
         ("[[component]]\nname = \"c\"\ncommand = \"ls\"", ["line 3", "command"]),
+        ("[[history.topic]]\nuri = \"a\"", ["line 1", "events"]),
+        ("[[history.topic]]\nuri = \"a b\"\nevents = 1", ["a b", "history.topic"]),
+        ("[history]\ndatabase = \"sqlite:x\"", ["[history]", "history.topic"]),
         ("realm = ", ["line 1", "realm"]),
     ] {
         let refusal = refusal(text);

@@ -119,6 +119,78 @@ impl FrameWriter {
     }
 }
 
+/// Builds a list of maps whose last members are encoded already.
+pub(crate) struct ListWriter {
+    codec: CodecId,
+    buffer: Vec<u8>,
+    first: bool,
+}
+
+impl ListWriter {
+    /// A list of `count` maps.
+    pub(crate) fn new(codec: CodecId, count: usize) -> Self {
+        let mut buffer = Vec::new();
+        match codec {
+            CodecId::Json => buffer.push(b'['),
+            CodecId::Msgpack => {
+                let count = u32::try_from(count).unwrap_or(u32::MAX);
+                // Writing to a vector cannot fail.
+                let _ = rmp::encode::write_array_len(&mut buffer, count);
+            }
+            CodecId::Cbor => cbor::write_head(&mut buffer, 4, count as u64),
+        }
+        Self {
+            codec,
+            buffer,
+            first: true,
+        }
+    }
+
+    /// A map: the members of `head`, a struct of at most ten and at least one, then `members`, at most five.
+    pub(crate) fn map_with<'a, T: Serialize>(
+        &mut self,
+        head: &T,
+        members: impl Iterator<Item = (&'static str, &'a Bytes)>,
+    ) -> Result<(), String> {
+        if !std::mem::take(&mut self.first) && self.codec == CodecId::Json {
+            self.buffer.push(b',');
+        }
+        let start = self.buffer.len();
+        self.codec.value_to_buffer(head, &mut self.buffer)?;
+        if self.codec == CodecId::Json {
+            self.buffer.pop();
+        }
+        for (name, value) in members {
+            match self.codec {
+                CodecId::Json => self.buffer.push(b','),
+                // So few members are counted in the low bits of the first byte.
+                CodecId::Msgpack | CodecId::Cbor => {
+                    if let Some(count) = self.buffer.get_mut(start) {
+                        *count += 1;
+                    }
+                }
+            }
+            self.codec.value_to_buffer(name, &mut self.buffer)?;
+            if self.codec == CodecId::Json {
+                self.buffer.push(b':');
+            }
+            self.buffer.extend_from_slice(value);
+        }
+        if self.codec == CodecId::Json {
+            self.buffer.push(b'}');
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) -> Bytes {
+        match self.codec {
+            CodecId::Json => self.buffer.push(b']'),
+            CodecId::Msgpack | CodecId::Cbor => {}
+        }
+        self.buffer.into()
+    }
+}
+
 /// How many elements the arguments take in a frame: keyword arguments need a place before them.
 pub(crate) fn payload_count(payload: &Payload) -> u8 {
     if !payload.kwargs().is_empty() {

@@ -255,12 +255,7 @@ pub(super) fn send_retained(member: &Member, subscription: SubscriptionId, kept:
         exclude_me: Some(false),
         ..kept.publish.options.clone()
     };
-    let filter = Filter {
-        publisher: &kept.publisher,
-        options: &options,
-        is_meta: false,
-        faults: Faults::default(),
-    };
+    let filter = Filter::of_past(&kept.publisher, &options);
     let Ok(payload) = kept.publish.payload.transcode(member.codec) else {
         return false;
     };
@@ -285,6 +280,16 @@ pub(super) fn send_retained(member: &Member, subscription: SubscriptionId, kept:
     true
 }
 
+/// Whether a reader of history would have got an event live.
+pub(super) fn may_have(publisher: &Member, options: &PublishOptions, reader: &Member) -> bool {
+    Filter::of_past(publisher, options).lets_through(reader)
+}
+
+/// The details of an event that was published before.
+pub(super) fn describe(publisher: &Member, options: &PublishOptions, policy: MatchPolicy, topic: &Uri) -> EventDetails {
+    Filter::of_past(publisher, options).details(policy, topic)
+}
+
 /// The publisher's wishes about receivers.
 struct Filter<'a> {
     publisher: &'a Member,
@@ -292,6 +297,17 @@ struct Filter<'a> {
     /// A meta event: only for members that may hear those.
     is_meta: bool,
     faults: Faults,
+}
+
+impl<'a> Filter<'a> {
+    fn of_past(publisher: &'a Member, options: &'a PublishOptions) -> Self {
+        Self {
+            publisher,
+            options,
+            is_meta: false,
+            faults: Faults::default(),
+        }
+    }
 }
 
 impl Filter<'_> {

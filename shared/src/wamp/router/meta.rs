@@ -79,7 +79,7 @@ impl Arguments {
         RegistrationId::new(number).ok_or_else(|| missing("registration", "a registration id"))
     }
 
-    fn subscription(&self) -> Result<SubscriptionId, Refusal> {
+    pub(super) fn subscription(&self) -> Result<SubscriptionId, Refusal> {
         let number = self.number(0, "subscription")?;
         SubscriptionId::new(number).ok_or_else(|| missing("subscription", "a subscription id"))
     }
@@ -154,6 +154,8 @@ impl Router {
         match (group, name) {
             ("session", "add_testament") => self.add_testament(member, &arguments),
             ("session", "flush_testaments") => self.flush_testaments(member, &arguments),
+            // Whoever may subscribe may ask what was published.
+            ("subscription", "get_events") => self.get_events(member, &arguments),
             ("session" | "registration" | "subscription", _) if !member.meta => {
                 Err((error::NOT_AUTHORIZED, format!("You may not call '{procedure}'.")))
             }

@@ -57,14 +57,18 @@ pub(super) struct Shown {
     pub(super) invoke: Option<InvokePolicy>,
 }
 
+/// A Unix time as a date, in RFC 3339 with milliseconds.
+pub(super) fn date(unix: Duration) -> String {
+    let milliseconds = i64::try_from(unix.as_millis()).unwrap_or(i64::MAX);
+    chrono::DateTime::from_timestamp_millis(milliseconds)
+        .unwrap_or_default()
+        .to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
 impl Router {
     /// A moment on the router's clock as a date.
     pub(super) fn date(&self, moment: Duration) -> String {
-        let unix = self.config.epoch.saturating_add(moment);
-        let milliseconds = i64::try_from(unix.as_millis()).unwrap_or(i64::MAX);
-        chrono::DateTime::from_timestamp_millis(milliseconds)
-            .unwrap_or_default()
-            .to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+        date(self.config.epoch.saturating_add(moment))
     }
 
     /// Publishes a meta event, if anybody may hear it.

@@ -28,6 +28,10 @@ fn components(name: &str) -> usize {
 }
 
 impl<V: Copy> Patterns<V> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.prefix.is_empty() && self.wildcard.is_empty()
+    }
+
     pub(super) fn get(&self, policy: MatchPolicy, uri: &Uri) -> Option<V> {
         match policy {
             MatchPolicy::Exact => self.exact.get(uri),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::wamp::{
     id::{PublicationId, RequestId},
     message::{
-        Call, CallResult, Message, Publish, Published, Register, Registered, ResultDetails, Subscribe, Subscribed,
-        Unregister, Unregistered, Unsubscribe, Unsubscribed, code,
+        Call, CallResult, Message, Publish, Register, Registered, ResultDetails, Subscribe, Subscribed, Unregister,
+        Unregistered, Unsubscribe, Unsubscribed, code,
     },
     uri::{MatchPolicy, Uri, error},
 };
@@ -129,21 +129,14 @@ impl Router {
             }
         };
         let publication = PublicationId::wrapped(self.ids.next_id());
-        self.send_event(member, publish, publication, most, out);
+        let stored_as = self.send_event(member, publish, publication, most, out);
         if publish.options.acknowledge {
-            reply(
-                member,
-                Message::Published(Published {
-                    request: publish.request,
-                    publication,
-                }),
-                out,
-            );
+            self.acknowledge(member, publish.request, publication, stored_as, out);
         }
     }
 
-    /// Sends an event that may be published to all who may have it, and retains it if that is wanted; `most` is how
-    /// many the publisher may have retained.
+    /// Sends an event that may be published to all who may have it, records it, and retains it if that is wanted;
+    /// `most` is how many the publisher may have retained. The number under which the shell stores it, if it does.
     pub(super) fn send_event(
         &mut self,
         publisher: &Arc<Member>,
@@ -151,11 +144,12 @@ impl Router {
         publication: PublicationId,
         most: usize,
         out: &mut Vec<Output>,
-    ) {
+    ) -> Option<u64> {
         self.broker.publish(publisher, publish, publication, false, out);
         if publish.options.retain && most > 0 {
             self.retained.keep(publisher, publish, publication, most);
         }
+        self.record(publisher, publish, publication, out)
     }
 
     fn subscribe(&mut self, member: &Arc<Member>, subscribe: Subscribe, out: &mut Vec<Output>) {

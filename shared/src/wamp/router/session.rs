@@ -224,7 +224,7 @@ impl Router {
         };
         let welcome = Welcome {
             session,
-            details: welcome(&self.realm, &principal, meta),
+            details: welcome(&self.realm, &principal, meta, !self.history.has_no_topics()),
         };
         self.calls.join(Arc::clone(&member), features, limits.calls);
         connection.state = State::Joined(Box::new(Joined {
@@ -352,9 +352,9 @@ impl Router {
     }
 }
 
-fn welcome(realm: &Uri, principal: &Principal, meta: bool) -> WelcomeDetails {
+fn welcome(realm: &Uri, principal: &Principal, meta: bool, history: bool) -> WelcomeDetails {
     WelcomeDetails {
-        roles: Roles::router(meta),
+        roles: Roles::router(meta, history),
         agent: Some(concat!("coati-", env!("CARGO_PKG_VERSION")).to_owned()),
         realm: Some(realm.clone()),
         authid: Some(principal.authid.clone()),

@@ -3,6 +3,7 @@
 mod authenticating;
 mod authorizing;
 mod calling;
+mod history;
 mod meta;
 mod model;
 mod publishing;
@@ -152,6 +153,7 @@ fn shown(output: Output) -> (u64, String) {
             )
         }
         Output::Close { connection, reason } => (connection.0, format!("close {reason}")),
+        Output::Store(change) => (0, format!("store {} without {:?}", change.number, change.evicted)),
     }
 }
 

@@ -165,6 +165,7 @@ impl Run {
                             what: What::Closed,
                         });
                     }
+                    Output::Store(change) => ensure!(false, "the realm has no history: {change:?}"),
                     Output::Send {
                         connection,
                         message,

@@ -1,0 +1,58 @@
+//! `[history]`: which topics clients can catch up with, how much is kept and where.
+
+use serde::Deserialize;
+use shared::wamp::{MatchPolicy, Uri, uri::Syntax};
+
+use super::role::Policy;
+use crate::{
+    error::{Error, Result},
+    router::HistoryLimits,
+    server::ServerBuilder,
+};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct HistoryPart {
+    /// `sqlite:<path>` or `postgres://…`; without it history is in memory.
+    database: Option<String>,
+    topic_bytes: Option<usize>,
+    events: Option<usize>,
+    bytes: Option<usize>,
+    topic: Vec<TopicPart>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TopicPart {
+    uri: String,
+    #[serde(default, rename = "match")]
+    policy: Policy,
+    events: usize,
+}
+
+impl HistoryPart {
+    pub(super) fn apply(self, mut builder: ServerBuilder) -> Result<ServerBuilder> {
+        if self.database.is_some() && self.topic.is_empty() {
+            return Err(Error::configuration(
+                "[history] names a database, but no [[history.topic]] says what to keep in it",
+            ));
+        }
+        for part in self.topic {
+            let policy = MatchPolicy::from(part.policy);
+            let uri = Uri::checked(&part.uri, Syntax::Loose, policy).map_err(|error| {
+                Error::configuration(format!("{:?} in [[history.topic]] cannot be a topic", part.uri)).because(error)
+            })?;
+            builder = builder.history(policy, uri, part.events);
+        }
+        if let Some(url) = self.database {
+            builder = builder.history_database(url);
+        }
+        let limits = HistoryLimits::default();
+        Ok(builder.history_limits(HistoryLimits {
+            topic_bytes: self.topic_bytes.unwrap_or(limits.topic_bytes),
+            events: self.events.unwrap_or(limits.events),
+            bytes: self.bytes.unwrap_or(limits.bytes),
+            ..limits
+        }))
+    }
+}

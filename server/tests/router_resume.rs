@@ -1,0 +1,155 @@
+//! Catching up over real sockets: event history across restarts.
+#![cfg(feature = "data")]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use coati_server::{
+    Error, ErrorKind, Result, Running, Server, ServerBuilder,
+    router::{Change, EventStore, Limits, Open, Stored},
+};
+use futures::{FutureExt, future::BoxFuture};
+use serde_json::{Value, json};
+use shared::wamp::{MatchPolicy, Uri};
+use support::{private, raw::Raw};
+
+fn router() -> ServerBuilder {
+    let builder = Server::builder().config(private()).authorizer(Box::new(Open));
+    builder
+        .role_limits("anonymous", Limits::COMPONENT)
+        .history(MatchPolicy::Prefix, Uri::unchecked("log."), 100)
+}
+
+async fn started(builder: ServerBuilder) -> Running {
+    builder.start().await.expect("the server starts")
+}
+
+/// Publishes and waits for the answer: the publication, or the error.
+async fn publish(client: &mut Raw, number: u64) -> Value {
+    let answer = client
+        .ask(json!([16, number, {"acknowledge": true}, "log.a", [number]]))
+        .await;
+    if answer[0] == 17 {
+        answer[2].clone()
+    } else {
+        answer[4].clone()
+    }
+}
+
+/// The first arguments of the events after a publication.
+async fn after(client: &mut Raw, publication: &Value) -> Vec<Value> {
+    let subscribed = client.ask(json!([32, 1, {}, "log.a"])).await;
+    let wanted = json!({"after_publication": publication});
+    let call = json!([48, 2, {}, "wamp.subscription.get_events", [subscribed[2]], wanted]);
+    let answer = client.ask(call).await;
+    if answer[0] == 8 {
+        return vec![answer[4].clone()];
+    }
+    let events = answer[3].as_array().cloned().unwrap_or_default();
+    events.iter().map(|event| event["args"][0].clone()).collect()
+}
+
+#[tokio::test]
+async fn acknowledged_events_survive_a_restart_and_are_resumed_by_publication() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite:{}", folder.path().join("history.db").display());
+    let server = started(router().history_database(&url)).await;
+    let mut publisher = Raw::anonymous(&server).await;
+    let first = publish(&mut publisher, 1).await;
+    for number in 2..=150 {
+        let publication = publish(&mut publisher, number).await;
+        assert!(publication.is_u64(), "{publication}");
+    }
+    // Not an orderly end: what was acknowledged must be there all the same.
+    let server_after = started(router().history_database(&url)).await;
+    let mut client = Raw::anonymous(&server_after).await;
+    assert_eq!(
+        after(&mut client, &first).await,
+        [json!("wamp.error.history_unavailable")]
+    );
+    let all = client
+        .ask(json!([48, 3, {}, "wamp.subscription.get_events", [1], {"limit": 1}]))
+        .await;
+    assert_eq!((&all[3][0]["args"][0], &all[4]["more"]), (&json!(51), &json!(true)));
+    let rest = after(&mut client, &all[3][0]["publication"]).await;
+    assert_eq!(rest, (52..=150).map(|number| json!(number)).collect::<Vec<_>>());
+    server_after.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_used_is_one_line_at_the_start() {
+    let refused = router().history_database("sqlite:/nowhere/at/all.db").start().await;
+    let refused = refused.expect_err("there is no such folder");
+    assert_eq!(refused.kind(), ErrorKind::Configuration);
+    assert!(refused.to_string().contains("/nowhere/at"), "{refused}");
+}
+
+/// A store in memory that can be told to fail.
+#[derive(Default)]
+struct Flaky {
+    is_broken: Mutex<bool>,
+    kept: Mutex<Stored>,
+}
+
+impl EventStore for Flaky {
+    fn load(&self) -> BoxFuture<'_, Result<Stored>> {
+        let kept = self.kept.lock().expect("no panic");
+        let (events, forgotten) = (kept.events.clone(), kept.forgotten);
+        async move { Ok(Stored { events, forgotten }) }.boxed()
+    }
+
+    fn write<'a>(&'a self, changes: &'a [Change], anew: bool) -> BoxFuture<'a, Result<()>> {
+        async move {
+            if *self.is_broken.lock().expect("no panic") {
+                return Err(Error::new(ErrorKind::Io, "The disk is full"));
+            }
+            let mut kept = self.kept.lock().expect("no panic");
+            if anew {
+                kept.events.clear();
+                kept.forgotten = changes[0].number - 1;
+            }
+            let events = changes.iter().filter_map(|change| change.event.as_deref().cloned());
+            kept.events.extend(events);
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_stored_is_said_and_a_restart_shows_no_history_with_a_hole() {
+    let store = Arc::new(Flaky::default());
+    let server = started(router().history_store(store.clone())).await;
+    let mut publisher = Raw::anonymous(&server).await;
+    let first = publish(&mut publisher, 1).await;
+    *store.is_broken.lock().expect("no panic") = true;
+    assert_eq!(
+        publish(&mut publisher, 2).await,
+        json!("wamp.error.history_unavailable")
+    );
+    *store.is_broken.lock().expect("no panic") = false;
+    let third = publish(&mut publisher, 3).await;
+    publish(&mut publisher, 4).await;
+    assert_eq!(
+        after(&mut publisher, &first).await.len(),
+        0,
+        "its own events exclude the publisher"
+    );
+    let mut client = Raw::anonymous(&server).await;
+    assert_eq!(
+        after(&mut client, &first).await,
+        [2, 3, 4],
+        "the running router has them all"
+    );
+    server.stop().await;
+    let server = started(router().history_store(store)).await;
+    let mut client = Raw::anonymous(&server).await;
+    assert_eq!(
+        after(&mut client, &first).await,
+        [json!("wamp.error.history_unavailable")]
+    );
+    assert_eq!(after(&mut client, &third).await, [4]);
+    server.stop().await;
+}
