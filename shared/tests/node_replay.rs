@@ -91,7 +91,8 @@ async fn who_connects_at_run_time_misses_nothing_that_is_fired_meanwhile(at: Pla
     let mut live = node.connect_topic("test.desk.on_news", ear(&by_text))?;
     desk.on_news.notify(6).await?;
     let (ready, both) = futures::join!(connection.ready(), live.ready());
-    (ready?, both?);
+    ready?;
+    both?;
     desk.on_news.notify(7).await?;
     at.settle().await;
     node.remote_dyn("test.desk")?.notify("on_news", 8)?;

@@ -78,6 +78,7 @@ fn passthru() -> impl Strategy<Value = Passthru> {
                 enc_algo: old.then(|| "cryptobox".to_owned()),
                 enc_key: old.then(|| "key".to_owned()),
                 enc_serializer: old.then(|| "cbor".to_owned()),
+                mark: hash.clone(),
                 transaction_hash: hash,
             })
         })
@@ -218,9 +219,8 @@ fn publish_options() -> impl Strategy<Value = PublishOptions> {
     let texts = || option::of(vec(text(), 0..3));
     let lists = (sessions(), texts(), texts(), sessions(), texts(), texts());
     let flags = (any::<bool>(), option::of(any::<bool>()), any::<bool>(), any::<bool>());
-    let texts = (option::of(text()), option::of(text()));
-    (lists, flags, texts, forward_for(), passthru()).prop_map(
-        |(lists, (acknowledge, exclude_me, disclose_me, retain), (trace, mark), forward_for, passthru)| {
+    (lists, flags, option::of(text()), forward_for(), passthru()).prop_map(
+        |(lists, (acknowledge, exclude_me, disclose_me, retain), trace, forward_for, passthru)| {
             let (exclude, exclude_authid, exclude_authrole, eligible, eligible_authid, eligible_authrole) = lists;
             PublishOptions {
                 acknowledge,
@@ -234,7 +234,6 @@ fn publish_options() -> impl Strategy<Value = PublishOptions> {
                 disclose_me,
                 retain,
                 trace,
-                mark,
                 forward_for,
                 passthru,
             }
@@ -249,12 +248,12 @@ fn event_details() -> impl Strategy<Value = EventDetails> {
         option::of(uri()),
         any::<bool>(),
         any::<bool>(),
-        (option::of(text()), option::of(text())),
+        option::of(text()),
         forward_for(),
         passthru(),
     )
         .prop_map(
-            |(who, topic, retained, acknowledged_delivery, (trace, mark), forward_for, passthru)| {
+            |(who, topic, retained, acknowledged_delivery, trace, forward_for, passthru)| {
                 let (publisher, publisher_authid, publisher_authrole) = who;
                 EventDetails {
                     publisher,
@@ -264,7 +263,6 @@ fn event_details() -> impl Strategy<Value = EventDetails> {
                     retained,
                     acknowledged_delivery,
                     trace,
-                    mark,
                     forward_for,
                     passthru,
                 }

@@ -19,7 +19,13 @@ use crate::{
         Connection, Deliver, Delivery, Parcel, SignalPort,
         replay::{Input, Latecomer, NAME_LIMIT, Named, catch_up},
     },
-    wamp::{message::PublishOptions, payload::Payload, peer::Event, uri::Uri, value::Dynamic},
+    wamp::{
+        message::{Passthru, PassthruKeys, PublishOptions},
+        payload::Payload,
+        peer::Event,
+        uri::Uri,
+        value::Dynamic,
+    },
 };
 
 /// One handler of one topic.
@@ -58,7 +64,7 @@ impl Member {
         let topic = place.endpoint(signal);
         let here = self.with_signal(&topic, |_, port| {
             catch_up(port, |parcel| {
-                self.hand_over(node, &topic, &deliver, parcel, &mut Delivery::default())
+                self.hand_over(node, &topic, &deliver, parcel, &mut Delivery::default());
             });
         });
         let late = here.is_none().then(|| Late {
@@ -194,7 +200,10 @@ impl Member {
         let sent = parcel.payload(peer.codec()).and_then(|payload| {
             let options = PublishOptions {
                 trace: Caller::current().and_then(|caller| caller.trace),
-                mark: parcel.mark().map(ToString::to_string),
+                passthru: Passthru::new(PassthruKeys {
+                    mark: parcel.mark().map(ToString::to_string),
+                    ..PassthruKeys::default()
+                }),
                 ..Default::default()
             };
             peer.publish(&Uri::strict(topic)?, payload, options)
@@ -206,7 +215,8 @@ impl Member {
 
     /// An event from another session. Asynchronous handlers go on by themselves and log their failures.
     pub(super) fn heard(&self, event: Event) {
-        let mark = event.details.mark.filter(|mark| mark.len() <= NAME_LIMIT);
+        let keys = event.details.passthru.keys();
+        let mark = keys.and_then(|keys| keys.mark.clone().filter(|mark| mark.len() <= NAME_LIMIT));
         let mark = mark.unwrap_or_else(|| event.publication.get().to_string());
         let parcel = Parcel::wire(event.payload).marked(mark);
         self.keep(event.topic.as_str(), &parcel);

@@ -95,7 +95,7 @@ impl Field for Roles {
     }
 }
 
-/// Keys of the payload pass-through extensions, forwarded from the sender's options to the receiver's details.
+/// Keys of the payload pass-through extensions, and one of our own, forwarded from the sender's options to the receiver's details.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Passthru(Option<Box<PassthruKeys>>);
 
@@ -118,6 +118,8 @@ pub struct PassthruKeys {
     pub enc_serializer: Option<String>,
     /// `transaction_hash`
     pub transaction_hash: Option<String>,
+    /// `_mark`, ours: the name of an event, by which a listener knows it again
+    pub mark: Option<String>,
 }
 
 impl Passthru {
@@ -148,6 +150,7 @@ impl Passthru {
                 ("enc_key", &keys.enc_key),
                 ("enc_serializer", &keys.enc_serializer),
                 ("transaction_hash", &keys.transaction_hash),
+                ("_mark", &keys.mark),
             ]
             .into_iter()
             .filter_map(|(name, value)| value.as_ref().map(|value| (name, value)))
@@ -194,6 +197,7 @@ impl Rest for Passthru {
                 | "enc_key"
                 | "enc_serializer"
                 | "transaction_hash"
+                | "_mark"
         );
         if !known {
             return map.next_value::<IgnoredAny>().map(|_| ());
@@ -209,6 +213,7 @@ impl Rest for Passthru {
             "enc_key" => &mut keys.enc_key,
             "enc_serializer" => &mut keys.enc_serializer,
             "transaction_hash" => &mut keys.transaction_hash,
+            "_mark" => &mut keys.mark,
             _ if matches!(&*value, "cryptobox" | "mqtt" | "xbr") || value.starts_with("x_") => &mut keys.enc_algo,
             _ => return Err(de::Error::custom(format_args!("enc_algo: unknown algorithm '{value}'"))),
         };
@@ -433,8 +438,6 @@ details! {
         "retain" retain: bool,
         /// Trace context of the request that led here.
         "_trace" trace: Option<String>,
-        /// Name of the event, by which a listener knows it again.
-        "_mark" mark: Option<String>,
         /// Routers that the message came through.
         "forward_for" forward_for: Option<Vec<Forwarder>>,
         .. passthru: Passthru
@@ -470,8 +473,6 @@ details! {
         "x_acknowledged_delivery" acknowledged_delivery: bool,
         /// Trace context of the request that led here.
         "_trace" trace: Option<String>,
-        /// Name of the event, by which a listener knows it again.
-        "_mark" mark: Option<String>,
         /// Routers that the message came through.
         "forward_for" forward_for: Option<Vec<Forwarder>>,
         .. passthru: Passthru

@@ -342,7 +342,6 @@ impl Filter<'_> {
             publisher_authrole: disclosed.map(|publisher| publisher.authrole.clone()),
             topic: (policy != MatchPolicy::Exact).then(|| topic.clone()),
             trace: self.options.trace.clone(),
-            mark: self.options.mark.clone(),
             passthru: self.options.passthru.clone(),
             ..EventDetails::default()
         }
