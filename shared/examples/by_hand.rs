@@ -108,6 +108,7 @@ impl Node for GreeterNode {
         vec![StateEntry {
             name: "heard",
             cell: Some(Rc::new(self.heard.clone())),
+            mirrored: false,
         }]
     }
 }

@@ -20,6 +20,7 @@ mod context;
 pub mod fault;
 pub(crate) mod lifecycle;
 pub(crate) mod member;
+pub(crate) mod mirror;
 mod once;
 mod remote;
 pub(crate) mod task;
@@ -27,6 +28,7 @@ mod verbs;
 
 pub use call::{Answer, Arguments, CallInfo, Caller, Reply};
 pub use context::{Audience, CallWrapper, EventGuard, NodeContext};
+pub use mirror::{Mirror, Mirrored, StateRef};
 pub use once::AnswerTable;
 pub use remote::{DynamicRemote, RemoteNode};
 pub use verbs::{NodeExt, downcast};
@@ -38,6 +40,7 @@ use crate::{
     signal::{Connection, Deliver, HandlerSpec, SignalPort},
     state::{StateEntry, Watch},
 };
+use mirror::Sources;
 use task::Tasks;
 
 /// What `#[node]` implements. Applications use [`NodeExt`].
@@ -137,6 +140,7 @@ struct Seat {
     handlers: Vec<HandlerSpec>,
     connections: Vec<Connection>,
     watches: Vec<Watch>,
+    mirrored: Option<Rc<Sources>>,
 }
 
 impl NodeCore {
@@ -182,6 +186,11 @@ impl NodeCore {
         if let Some(seat) = self.seat.borrow_mut().as_mut() {
             seat.connections.push(connection);
         }
+    }
+
+    /// The fields that other nodes may show, if there are any.
+    pub(crate) fn mirrored(&self) -> Option<Rc<Sources>> {
+        self.seat.borrow().as_ref()?.mirrored.clone()
     }
 
     pub(crate) fn keep_watch(&self, watch: Watch) {

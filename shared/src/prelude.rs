@@ -5,8 +5,8 @@ pub use coati_macros::{contract, handlers, node};
 pub use crate::{
     contract::{Contract, contracts_fingerprint},
     error::{Error, ErrorKind, Result},
-    node::{Audience, Caller, Node, NodeContext, NodeCore, NodeEvent, NodeExt, Phase},
+    node::{Audience, Caller, Mirror, Node, NodeContext, NodeCore, NodeEvent, NodeExt, Phase, StateRef},
     path::{Path, PathError},
     signal::{Connection, Delivery, Signal, SignalRef},
-    state::{Computed, Dictionary, Value, Watch},
+    state::{Computed, Dictionary, MirrorStatus, Value, Watch},
 };

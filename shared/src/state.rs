@@ -19,11 +19,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     error::{Error, ErrorKind, Result},
     platform::PlatformRef,
+    wamp::{codec::CodecId, payload::Payload},
 };
 
 mod dictionary;
+pub(crate) mod mirror;
 
 pub use dictionary::Dictionary;
+pub use mirror::MirrorStatus;
 
 /// A cell of reactive state. Clones are the same cell.
 pub struct Value<T>(ArcRwSignal<T>);
@@ -201,6 +204,15 @@ pub trait StateCell {
     /// # Errors
     /// If the text is no JSON of the cell's type, or the cell is computed.
     fn write_json(&self, json: &str) -> Result<()>;
+
+    /// Says that the caller depends on the cell, without reading it.
+    fn track(&self);
+
+    /// What the cell holds as the argument of an event or the answer of a call: `[epoch, version, [value]]`.
+    ///
+    /// # Errors
+    /// If the type cannot be serialised.
+    fn encode_update(&self, codec: CodecId, epoch: &str, version: u64) -> Result<Payload>;
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> StateCell for Value<T> {
@@ -214,6 +226,14 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> StateCell for Valu
             serde_json::from_str(json).map_err(|error| Error::new(ErrorKind::InvalidArgument, error.to_string()))?;
         self.set(value);
         Ok(())
+    }
+
+    fn track(&self) {
+        self.track();
+    }
+
+    fn encode_update(&self, codec: CodecId, epoch: &str, version: u64) -> Result<Payload> {
+        self.with(|value| Payload::encode(codec, &((epoch, version, [value]),)))
     }
 }
 
@@ -229,6 +249,14 @@ impl<T: Serialize + Send + Sync + 'static> StateCell for Computed<T> {
             "This state is computed, and cannot be set.",
         ))
     }
+
+    fn track(&self) {
+        self.with(|_| ());
+    }
+
+    fn encode_update(&self, codec: CodecId, epoch: &str, version: u64) -> Result<Payload> {
+        self.with(|value| Payload::encode(codec, &((epoch, version, [value]),)))
+    }
 }
 
 /// A named cell of a node.
@@ -238,6 +266,8 @@ pub struct StateEntry {
     pub name: &'static str,
     /// The cell; `None` if its type does not serialise.
     pub cell: Option<Rc<dyn StateCell>>,
+    /// Whether other nodes may show it.
+    pub mirrored: bool,
 }
 
 impl fmt::Debug for StateEntry {

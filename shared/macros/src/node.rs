@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::{
     Attribute, Error, Expr, Field, Fields, GenericArgument, Ident, ItemStruct, LitInt, LitStr, Path, PathArguments,
-    Result, Token, Type,
+    Result, Token, Type, Visibility,
     ext::IdentExt,
     parse::{Parse, ParseStream},
     parse_quote,
@@ -67,6 +67,14 @@ struct Announced {
     replays: bool,
 }
 
+/// A piece of state of the node.
+struct Held {
+    field: Field,
+    name: Ident,
+    /// What it holds, if other nodes may show it.
+    shown: Option<Type>,
+}
+
 /// What a field is to the node.
 enum Role {
     Signal(Box<Type>),
@@ -90,6 +98,7 @@ pub(crate) fn expand(arguments: Arguments, mut item: ItemStruct) -> Result<Token
     let (mut names, mut parameters, mut values) = (Vec::new(), Vec::new(), Vec::new());
     for field in &mut fields.named {
         let marked = take(&mut field.attrs, "signal");
+        let mirrored = take(&mut field.attrs, "mirror");
         let init = take(&mut field.attrs, "init")
             .map(|attribute| attribute.parse_args::<Expr>())
             .transpose()?;
@@ -101,6 +110,7 @@ pub(crate) fn expand(arguments: Arguments, mut item: ItemStruct) -> Result<Token
                 "a field that is marked #[signal] is a `Signal<T>`",
             ));
         }
+        let shown = mirrored.map(|mark| shown(&mark, &field.ty)).transpose()?;
         let Some(name) = field.ident.clone() else { continue };
         let kind = &field.ty;
         names.push(name.clone());
@@ -126,7 +136,11 @@ pub(crate) fn expand(arguments: Arguments, mut item: ItemStruct) -> Result<Token
                 payload: *payload,
                 replays: replay.is_some(),
             }),
-            Role::State | Role::Computed => states.push(name),
+            Role::State | Role::Computed => states.push(Held {
+                field: field.clone(),
+                name,
+                shown,
+            }),
             Role::Plain => {}
         }
     }
@@ -134,7 +148,7 @@ pub(crate) fn expand(arguments: Arguments, mut item: ItemStruct) -> Result<Token
         #[doc(hidden)]
         node_core: #shared::node::NodeCore
     });
-    let constants = constants(&item, &signals, &shared);
+    let constants = constants(&item, &signals, &states, &shared);
     let constructor = arguments.constructor.map(|constructor| {
         let (visibility, about) = (&item.vis, format!("A [`{}`] that is not bound yet.", item.ident));
         quote! {
@@ -168,7 +182,7 @@ pub(crate) fn expand(arguments: Arguments, mut item: ItemStruct) -> Result<Token
     })
 }
 
-fn constants(item: &ItemStruct, signals: &[Announced], shared: &TokenStream) -> TokenStream {
+fn constants(item: &ItemStruct, signals: &[Announced], states: &[Held], shared: &TokenStream) -> TokenStream {
     let (_, type_generics, _) = item.generics.split_for_impl();
     let name = &item.ident;
     let constants = signals.iter().map(
@@ -184,12 +198,7 @@ fn constants(item: &ItemStruct, signals: &[Announced], shared: &TokenStream) -> 
                 "The signal `{}` of [`{name}`], for handlers.",
                 text.as_deref().unwrap_or_default()
             );
-            // As visible as the node: a handler elsewhere names the signal even where the field is private.
-            let visibility = if matches!(vis, syn::Visibility::Inherited) {
-                &item.vis
-            } else {
-                vis
-            };
+            let visibility = at_least(vis, &item.vis);
             quote! {
                 #[doc = #about]
                 #[allow(non_upper_case_globals, dead_code)]
@@ -198,7 +207,27 @@ fn constants(item: &ItemStruct, signals: &[Announced], shared: &TokenStream) -> 
             }
         },
     );
-    quote!(#(#constants)*)
+    let shown = states.iter().filter_map(|held| {
+        let (value, name_of, visibility) = (held.shown.as_ref()?, &held.name, at_least(&held.field.vis, &item.vis));
+        let text = name_of.unraw().to_string();
+        let about = format!("The state `{text}` of [`{name}`], for mirrors.");
+        Some(quote! {
+            #[doc = #about]
+            #[allow(non_upper_case_globals, dead_code)]
+            #visibility const #name_of: #shared::node::StateRef<#name #type_generics, #value> =
+                #shared::node::StateRef::new(#text);
+        })
+    });
+    quote!(#(#constants)* #(#shown)*)
+}
+
+/// As visible as the node: code elsewhere names the constant even where the field is private.
+fn at_least<'a>(field: &'a Visibility, node: &'a Visibility) -> &'a Visibility {
+    if matches!(field, Visibility::Inherited) {
+        node
+    } else {
+        field
+    }
 }
 
 fn implementation(
@@ -206,7 +235,7 @@ fn implementation(
     contracts: &[Path],
     registers_each: bool,
     signals: &[Announced],
-    states: &[Ident],
+    states: &[Held],
     shared: &TokenStream,
 ) -> TokenStream {
     let name = &item.ident;
@@ -216,9 +245,16 @@ fn implementation(
         let text = ident.as_ref().map(|ident| ident.unraw().to_string());
         quote!((#text, &self.#ident as &dyn #shared::signal::SignalPort))
     });
-    let entries = states.iter().map(|state| {
-        let text = state.unraw().to_string();
-        quote!(#shared::state::StateEntry { name: #text, cell: (&#shared::state::probe::Probe(&self.#state)).cell() })
+    let entries = states.iter().map(|Held { name: state, shown, .. }| {
+        let (text, mirrored) = (state.unraw().to_string(), shown.is_some());
+        let cell = match shown {
+            // What others show must serialise: here that is an error.
+            Some(value) => {
+                quote_spanned!(value.span()=> ::std::option::Option::Some(::std::rc::Rc::new(self.#state.clone())))
+            }
+            None => quote!((&#shared::state::probe::Probe(&self.#state)).cell()),
+        };
+        quote!(#shared::state::StateEntry { name: #text, cell: #cell, mirrored: #mirrored })
     });
     let dispatches = contracts.iter().map(|contract| {
         let dispatch = quote_spanned!(contract.span()=> <Self as #contract>::__coati_dispatch);
@@ -290,6 +326,25 @@ fn implementation(
             }
         }
     }
+}
+
+/// What a field that is marked `#[mirror]` holds.
+fn shown(mark: &Attribute, kind: &Type) -> Result<Type> {
+    mark.meta.require_path_only()?;
+    let last = match kind {
+        Type::Path(path) => path.path.segments.last(),
+        _ => None,
+    };
+    let last = last.filter(|last| last.ident == "Value" || last.ident == "Computed");
+    if let Some(PathArguments::AngleBracketed(arguments)) = last.map(|last| &last.arguments)
+        && let Some(GenericArgument::Type(value)) = arguments.args.first()
+    {
+        return Ok(value.clone());
+    }
+    Err(Error::new_spanned(
+        kind,
+        "a field that is marked #[mirror] is a `Value<T>` or a `Computed<T>`",
+    ))
 }
 
 /// How many events a signal keeps: `#[signal(replay)]` one, `#[signal(replay = 3)]` three.

@@ -16,6 +16,19 @@ pub enum Applied {
     Gap,
 }
 
+impl Applied {
+    /// What becomes of a version for one who holds another.
+    pub(crate) const fn of(held: u64, next: u64) -> Self {
+        if next <= held {
+            Self::Stale
+        } else if next == held + 1 {
+            Self::Ok
+        } else {
+            Self::Gap
+        }
+    }
+}
+
 /// The rows of one window as a client holds them.
 ///
 /// Invariant: it always equals the window's state at [`Replica::version`]; a frame is applied whole or not at all.
@@ -51,11 +64,10 @@ impl Replica {
 
     /// Takes one step.
     pub fn apply(&mut self, frame: Frame) -> Applied {
-        if frame.version <= self.version {
-            return Applied::Stale;
-        }
-        if frame.version != self.version + 1 || !self.holds_all(&frame) {
-            return Applied::Gap;
+        match Applied::of(self.version, frame.version) {
+            Applied::Ok if self.holds_all(&frame) => {}
+            Applied::Stale => return Applied::Stale,
+            Applied::Ok | Applied::Gap => return Applied::Gap,
         }
         for row in frame.rows {
             self.rows.insert(row.key.clone(), row);

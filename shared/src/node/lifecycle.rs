@@ -12,6 +12,7 @@ use super::{
     Node, NodeContext, NodeEvent, Phase, Seat, detached,
     fault::{self, Fault},
     member::{Entry, Member},
+    mirror::Sources,
     task::{inside, inside_now},
 };
 use crate::{
@@ -69,6 +70,7 @@ pub(crate) async fn bind(
         handlers: Vec::new(),
         connections: Vec::new(),
         watches: Vec::new(),
+        mirrored: None,
     });
     let outcome = detached(&context, async move {
         let result = bind_steps(&node, &path, &member, parent.as_ref(), epoch).await;
@@ -101,7 +103,13 @@ async fn bind_steps(
         .and_then(|parent| parent.node_core().owner())
         .map_or_else(Owner::new, |owner| owner.child());
     if let Some(seat) = core.seat.borrow_mut().as_mut() {
-        seat.owner = Some(owner);
+        seat.owner = Some(owner.clone());
+    }
+    let sources = core
+        .context()
+        .and_then(|context| owner.with(|| Sources::watch(node, path, &context)));
+    if let Some(seat) = core.seat.borrow_mut().as_mut() {
+        seat.mirrored = sources;
     }
     for (name, port) in node.node_signals() {
         port.attach(node, path.endpoint(name));
@@ -122,6 +130,9 @@ async fn bind_steps(
     run_moment(node, Moment::Bind, &event, true).await?;
     still()?;
     core.phase.set(Phase::Bound);
+    if let (Some(sources), Some(context)) = (core.mirrored(), core.context()) {
+        sources.announce(&context);
+    }
     if let Some(parent) = parent {
         run_moment(parent, Moment::Add, &event, true).await?;
     }
@@ -206,6 +217,9 @@ async fn unbind_steps(node: Rc<dyn Node>) -> Result<()> {
         };
         let notified = run_moment(&node, Moment::Unbind, &event, false).await;
         result = result.and(notified);
+    }
+    if let (Some(sources), Some(context)) = (core.mirrored(), core.context()) {
+        sources.farewell(&context);
     }
     if !fault::is(Fault::ReplyToDead) {
         core.tasks.abort();

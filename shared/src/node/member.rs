@@ -24,6 +24,7 @@ use super::{
     Node,
     call::{Answer, Arguments, CallInfo, Called, Caller},
     fault::{self, Fault},
+    mirror::PeerWatcher,
     task::inside,
 };
 use crate::{
@@ -61,6 +62,8 @@ pub(crate) struct Member {
     /// Handlers by topic, in order of connection.
     topics: RefCell<BTreeMap<String, Vec<Rc<Entry>>>>,
     next_entry: Cell<u64>,
+    /// Who is told of another peer.
+    watchers: RefCell<Vec<Weak<dyn PeerWatcher>>>,
     wires: RefCell<Wires>,
     /// Paths elsewhere that are known to implement a contract, by its fingerprint.
     verified: RefCell<BTreeSet<(String, u64)>>,
@@ -140,6 +143,7 @@ impl Member {
             each: RefCell::default(),
             topics: RefCell::default(),
             next_entry: Cell::new(1),
+            watchers: RefCell::default(),
             wires: RefCell::default(),
             verified: RefCell::default(),
             gate: Mutex::new(()),
@@ -165,7 +169,12 @@ impl Member {
         self.verified.borrow_mut().clear();
         drop(self.superseded.take());
         let late = self.ask_anew();
+        self.tell_watchers(false);
         let refusals = self.reconcile().await;
+        if self.peer.borrow().is_some() {
+            self.tell_watchers(true);
+            self.announce_state();
+        }
         late.into_iter().for_each(|entry| drop(self.ask(entry)));
         refusals.any()
     }

@@ -4,7 +4,10 @@ use std::{future::Future, rc::Rc};
 
 use futures::{FutureExt, future::LocalBoxFuture};
 
-use super::{Node, NodeContext, NodeEvent, RemoteNode, lifecycle, member::Entry, remote::DynamicRemote, task::spawn};
+use super::{
+    Mirror, Mirrored, Node, NodeContext, NodeEvent, RemoteNode, StateRef, lifecycle, member::Entry,
+    remote::DynamicRemote, task::spawn,
+};
 use crate::{
     contract::Contract,
     error::{Error, ErrorKind, Result},
@@ -214,6 +217,26 @@ pub trait NodeExt: Node {
         let topic = path.resolve(query, Some(&context))?.to_string();
         let connection = context.member().listen(&topic, &this, false, closure(handler));
         Ok(subscribed(&context, topic, connection, None))
+    }
+
+    /// Holds a copy of a marked field of the node at a query, wherever that is, and keeps it up to date.
+    ///
+    /// # Errors
+    /// If this node is not bound, or the query leads nowhere.
+    fn mirror<N: ?Sized, T: Mirrored>(&self, state: StateRef<N, T>, query: &str) -> Result<Mirror<T>> {
+        self.mirror_named(query, state.name)
+    }
+
+    /// As [`NodeExt::mirror`], for a field by name; one of another type than `T` is [`MirrorStatus::Lost`].
+    ///
+    /// [`MirrorStatus::Lost`]: crate::state::MirrorStatus::Lost
+    ///
+    /// # Errors
+    /// As [`NodeExt::mirror`].
+    fn mirror_named<T: Mirrored>(&self, query: &str, field: &str) -> Result<Mirror<T>> {
+        let (this, path, context) = bound(self.node_core())?;
+        let owner = path.resolve(query, Some(&context))?;
+        Ok(Mirror::new(&this, context, owner, field))
     }
 
     /// Runs `handler` each time the node is about to be unbound, until the handle is dropped.

@@ -42,6 +42,16 @@ impl Parcel {
         }
     }
 
+    /// An event of which only the serialised form is known, made when it is wanted.
+    pub(crate) fn encoded(encode: impl Fn(CodecId) -> Result<Payload> + 'static) -> Self {
+        Self {
+            value: None,
+            encode: Some(Rc::new(encode)),
+            wire: None,
+            mark: None,
+        }
+    }
+
     pub(crate) fn wire(payload: Payload) -> Self {
         Self {
             value: None,

@@ -9,7 +9,10 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{StateCell, Value};
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    wamp::{codec::CodecId, payload::Payload},
+};
 
 /// Values by name. Clones are the same dictionary.
 ///
@@ -133,5 +136,14 @@ impl<T: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync + 'static
             self.set(&key, value);
         }
         Ok(())
+    }
+
+    fn track(&self) {
+        self.0.all.track();
+    }
+
+    fn encode_update(&self, codec: CodecId, epoch: &str, version: u64) -> Result<Payload> {
+        let entries: BTreeMap<String, T> = self.entries().into_iter().collect();
+        Payload::encode(codec, &((epoch, version, [entries]),))
     }
 }

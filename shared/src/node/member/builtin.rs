@@ -13,11 +13,15 @@ use crate::{
 /// Name of the call that answers the events that a signal keeps: `[name, value]` each, the oldest first.
 pub(crate) const REPLAY: &str = "node_replay";
 
+/// Name of the call that answers the current version of a mirrored field: `[epoch, version, [value]]`.
+pub(crate) const STATE: &str = "node_state";
+
 /// The answer to a built-in call, or the arguments back if it is none.
 pub(super) fn answer(node: &Rc<dyn Node>, method: &str, arguments: Arguments) -> Result<Result<Answer>, Arguments> {
     match method {
         DESCRIBE => Ok(describe(node, arguments)),
         REPLAY => Ok(replay(node, arguments)),
+        STATE => Ok(state(node, arguments)),
         _ => Err(arguments),
     }
 }
@@ -37,6 +41,13 @@ fn replay(node: &Rc<dyn Node>, arguments: Arguments) -> Result<Answer> {
     let found = signals.iter().find(|(known, _)| *known == name);
     let (_, port) = found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("There is no signal {name}.")))?;
     Answer::new(past(*port)?, reply)
+}
+
+fn state(node: &Rc<dyn Node>, arguments: Arguments) -> Result<Answer> {
+    let ((name,), reply) = arguments.take::<(String,)>(STATE, &["name"])?;
+    let sources = node.node_core().mirrored().unwrap_or_default();
+    let update = sources.get(&name, CodecId::Msgpack)?;
+    Answer::new(decode_first::<Dynamic>(&update)?, reply)
 }
 
 fn past(port: &dyn SignalPort) -> Result<Vec<(String, Dynamic)>> {

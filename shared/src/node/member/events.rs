@@ -11,8 +11,8 @@ use super::{Member, Refusals};
 use crate::{
     error::Result,
     node::{
-        Caller, Node, RemoteNode, call::decode_first, detached, member::builtin::REPLAY, remote::inside_context,
-        task::inside_now,
+        Caller, Node, RemoteNode, call::decode_first, detached, member::builtin::REPLAY, mirror::PeerWatcher,
+        remote::inside_context, task::inside_now,
     },
     path::{ITSELF, Path, is_within},
     signal::{
@@ -232,6 +232,29 @@ impl Member {
             late.state.borrow_mut().handle(Input::Asks(self.generation.get()));
         }
         asks
+    }
+
+    /// From now on `watcher` is told of another session, for as long as there is somebody to tell.
+    pub(crate) fn watch_peer(&self, watcher: Weak<dyn PeerWatcher>) {
+        let mut watchers = self.watchers.borrow_mut();
+        watchers.retain(|known| known.strong_count() > 0);
+        watchers.push(watcher);
+    }
+
+    pub(super) fn tell_watchers(&self, attached: bool) {
+        let watchers = self.watchers.borrow().clone();
+        let alive = watchers.iter().filter_map(Weak::upgrade);
+        alive.for_each(|watcher| watcher.peer_changed(attached));
+    }
+
+    /// Tells the state that others may show: they may have missed something.
+    pub(super) fn announce_state(&self) {
+        let nodes: Vec<Rc<dyn Node>> = self.places.borrow().values().cloned().collect();
+        for core in nodes.iter().map(|node| node.node_core()) {
+            if let (Some(sources), Some(context)) = (core.mirrored(), core.context()) {
+                sources.announce(&context);
+            }
+        }
     }
 
     /// With another peer, all who want the past ask again, for what they have missed.
