@@ -1,6 +1,6 @@
 # What a developer types; each line is one script, so that all of it also works without make.
 .DEFAULT_GOAL := help
-parts := $(addprefix setup-,target bindgen leptos node npm chromium postgres python sqlite)
+parts := $(addprefix setup-,target bindgen leptos node npm chromium postgres python autobahn sqlite)
 .PHONY: help run dev check test e2e test-wasm interop conformance bench bench-router release release-check sizes setup-all $(parts)
 
 help: ## this list
@@ -33,6 +33,6 @@ release-check: ## the release serves exactly what was built
 sizes: ## sizes and idle memory of the release
 	@scripts/sizes.sh
 setup-all: ## install everything that make test and make dev need
-	@scripts/setup.sh target bindgen chromium postgres python sqlite npm leptos
-$(parts): setup-%: ## one part: target bindgen leptos node npm chromium postgres python sqlite
+	@scripts/setup.sh target bindgen chromium postgres autobahn sqlite npm leptos
+$(parts): setup-%: ## one part: target bindgen leptos node npm chromium postgres python autobahn sqlite
 	@scripts/setup.sh $*

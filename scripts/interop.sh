@@ -15,13 +15,10 @@ export PYTHONDONTWRITEBYTECODE=1
 children=()
 trap 'for child in "${children[@]}"; do kill -- "-$child" 2>/dev/null || true; done' EXIT
 
-install_python() {
-    local wanted=("autobahn==26.10.2")
-    [ "${1:-}" = record ] && wanted+=("crossbar==26.10.1")
-    "$venv/bin/pip" freeze 2>/dev/null | grep -ix "${wanted[-1]}" >/dev/null && return
-    say "installing ${wanted[*]} in $venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install -q --disable-pip-version-check "${wanted[@]}"
+install_crossbar() {
+    "$venv/bin/pip" freeze | grep -ix "crossbar==26.10.1" >/dev/null && return
+    say "installing Crossbar"
+    "$venv/bin/pip" install -q --disable-pip-version-check crossbar==26.10.1
 }
 
 install_node() {
@@ -83,10 +80,9 @@ prepare() {
     esac
 }
 
-scripts/setup.sh python node
+scripts/setup.sh autobahn node
 bad=0
-install_python "${1:-}"
-[ "${1:-}" = record ] || cargo build -q "${locked[@]}" -p coati-server --example router
+if [ "${1:-}" = record ]; then install_crossbar; else cargo build -q "${locked[@]}" -p coati-server --example router; fi
 for client in $clients; do
     [ -e "$here/expected/$client.jsonl" ] || [ "${1:-}" = record ] || continue
     prepare "$client"

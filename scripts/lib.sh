@@ -13,6 +13,8 @@ if [ "${CI:-}" = true ]; then
 fi
 wasm=wasm32-unknown-unknown
 logs=$target/logs
+# The tests of components in Python need it when a script runs them; plain `cargo test` leaves them out without it.
+export COATI_PYTHON=$target/interop/venv/bin/python
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the named parts where they are missing: target bindgen leptos node npm chromium postgres python sqlite.
+# Installs the named parts where they are missing: target bindgen leptos node npm chromium postgres python autobahn sqlite.
 . "$(dirname "$0")/lib.sh"
 
 # Debian packages, as root or by password-less sudo; else one line that says what to type.
@@ -82,9 +82,19 @@ setup_python() {
     python3 -c 'import venv, ensurepip' 2>/dev/null || packages python3-venv
 }
 
+# Autobahn|Python, a WAMP client by others, in a venv of its own.
+setup_autobahn() {
+    local wanted=autobahn==26.10.2 venv=$target/interop/venv
+    "$venv/bin/pip" freeze 2>/dev/null | grep -ix "$wanted" >/dev/null && return
+    setup_python
+    say "installing $wanted"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install -q --disable-pip-version-check "$wanted"
+}
+
 for part in "$@"; do
     case $part in
-        target | bindgen | leptos | node | npm | chromium | postgres | python | sqlite) "setup_$part" ;;
+        target | bindgen | leptos | node | npm | chromium | postgres | python | autobahn | sqlite) "setup_$part" ;;
         *) fail "unknown part: $part" ;;
     esac
 done

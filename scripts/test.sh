@@ -5,7 +5,7 @@ rm -rf "$logs"
 # From nothing about 8 GB; a tree that is built needs little more.
 if [ -d "$target/debug/deps" ]; then room 2; else room 10; fi
 
-step setup scripts/setup.sh target bindgen chromium postgres sqlite python npm
+step setup scripts/setup.sh target bindgen chromium postgres sqlite autobahn npm
 step check scripts/check.sh
 step tests cargo test "${locked[@]}" "${everything[@]}"
 step browser-tests scripts/test-wasm.sh

@@ -3,15 +3,25 @@
 mod support;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use coati_server::{
     Component, Running, Server,
+    peer::websocket::Dial,
     router::{Limits, Open},
 };
 use serde_json::json;
+use shared::{
+    platform::default_platform,
+    prelude::*,
+    testing,
+    wamp::{
+        peer::{Join, Peer},
+        uri::Uri,
+    },
+};
 use support::{private, raw::Raw};
 
 async fn serve(component: Component) -> Running {
@@ -171,35 +181,86 @@ while True:
     server.stop().await;
 }
 
-#[tokio::test]
-async fn an_autobahn_component_joins_where_its_environment_says() {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/interop/venv/bin/python");
+#[node]
+struct Desk {
+    #[signal]
+    on_changed: Signal<u32>,
+    noted: Value<Vec<String>>,
+}
+
+#[handlers]
+impl Desk {
+    #[handler("com.example.risk.on_noted")]
+    fn noted(&self, text: String) {
+        self.noted.update(|all| all.push(text));
+    }
+}
+
+#[derive(Debug, PartialEq, serde::Deserialize)]
+struct Score {
+    score: u32,
+    per_day: String,
+    asked_by: Option<String>,
+}
+
+/// The program that the guide for components shows, as it is.
+#[test]
+fn a_python_component_and_a_node_call_and_hear_each_other() {
+    let known = std::env::var_os("COATI_PYTHON").map(PathBuf::from);
+    let required = known.is_some();
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = known.unwrap_or_else(|| here.join("../target/interop/venv/bin/python"));
     if !python.exists() {
-        eprintln!("skipped: scripts/interop.sh has not made {}", python.display());
+        assert!(!required, "scripts/setup.sh autobahn has not made {}", python.display());
+        eprintln!("skipped: there is no {}", python.display());
         return;
     }
-    let script = r#"
-import os
-from autobahn.asyncio.component import Component, run
-component = Component(transports=[{"type": "websocket", "url": os.environ["COATI_URL"], "serializers": ["msgpack"]}],
-                      realm=os.environ["COATI_REALM"])
-@component.register("autobahn.greet")
-async def greet(name):
-    return "Hello " + name
-run([component])
-"#;
-    let command = [&*python.to_string_lossy(), "-c", script].map(str::to_owned).into();
-    let server = serve(Component::new("autobahn", command)).await;
-    let mut raw = Raw::anonymous(&server).await;
-    let deadline = Instant::now() + Duration::from_secs(30);
-    for request in 1.. {
-        let answer = raw.ask(json!([48, request, {}, "autobahn.greet", ["Coati"]])).await;
-        if answer[0] == 50 {
-            assert_eq!(answer[3], json!(["Hello Coati"]));
-            break;
+    let command = [python, here.join("examples/component.py")].map(|part| part.to_string_lossy().into_owned());
+    testing::run(async move {
+        let server = serve(Component::new("risk", command.into())).await;
+        let link = Dial::new(format!("ws://{}/ws", server.address()))
+            .connect()
+            .await
+            .expect("a socket");
+        let peer = Peer::join(default_platform(), link, Join::new(Uri::unchecked("realm1"))).await?;
+        let context = NodeContext::root(default_platform(), Some(peer));
+        let desk = Desk::new();
+        desk.node_bind("com.example.desk", &context).await?;
+        let risk = desk.remote_dyn("com.example.risk")?;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let score: Score = loop {
+            match risk.call("score", (5, 4, "1234567890123456789.50", "2026-12-31")).await {
+                Err(error) if error.kind == ErrorKind::NoSuchProcedure && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                other => break other?,
+            }
+        };
+        let wanted = Score {
+            score: 20,
+            per_day: "3391670027811694.476648351648".to_owned(),
+            asked_by: Some("anonymous".to_owned()),
+        };
+        assert_eq!(score, wanted);
+        let refused = risk
+            .call::<Score>("score", (9, 4, "1", "2026-12-31"))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (refused.kind, refused.message.as_str()),
+            (ErrorKind::InvalidArgument, "Probability is 1 to 5.")
+        );
+        assert_eq!(refused.details["probability"], "1 to 5");
+        // Its subscription may come after its registration.
+        while desk.noted.get().is_empty() {
+            assert!(Instant::now() < deadline, "no event came back");
+            desk.on_changed.notify(7).await?;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        assert!(Instant::now() < deadline, "{answer}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    server.stop().await;
+        assert_eq!(desk.noted.get()[0], "noted 7");
+        context.shutdown().await?;
+        server.stop().await;
+        Ok::<(), Error>(())
+    })
+    .expect("they understand each other");
 }
