@@ -27,7 +27,7 @@ impl World {
                 let frame = message.frame(codec);
                 Some((connection.0, String::from_utf8_lossy(&frame).into_owned()))
             }
-            Output::Close { .. } | Output::Store(_) => None,
+            Output::Close { .. } | Output::Store(_) | Output::Pause { .. } => None,
         });
         frames.collect()
     }

@@ -81,6 +81,13 @@ impl PeerQueue {
         }
     }
 
+    pub(super) fn pause(&self, paused: bool) {
+        match self {
+            Self::Socket(queue) => queue.pause(paused),
+            Self::Memory { .. } => {} // our own trees are asked about nothing
+        }
+    }
+
     pub(super) fn close(&self, reason: &Uri) {
         match self {
             Self::Socket(queue) => queue.close(reason.clone()),

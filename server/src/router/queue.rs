@@ -69,6 +69,8 @@ struct State {
     pong: Option<Bytes>,
     closing: Option<Uri>,
     welcomed: bool,
+    /// What was read last waits for a decision.
+    paused: bool,
 }
 
 #[derive(Debug)]
@@ -205,7 +207,14 @@ impl Outbound {
         Some((Next::Message(entry.message), room))
     }
 
-    /// Waits while too many answers wait to be sent. For the reader of the same socket, before it takes a request.
+    /// Has the reader of the same socket stop, or go on.
+    pub(crate) fn pause(&self, paused: bool) {
+        self.state().paused = paused;
+        self.relieved.notify_one();
+    }
+
+    /// Waits while too many answers wait to be sent, or while paused. For the reader of the same socket, before it
+    /// takes a request.
     pub(crate) async fn relief(&self) {
         loop {
             let woken = self.relieved.notified();
@@ -218,7 +227,7 @@ impl Outbound {
 
     fn must_wait(&self) -> bool {
         let state = self.state();
-        state.closing.is_none() && self.needs_relief(&state)
+        state.closing.is_none() && (state.paused || self.needs_relief(&state))
     }
 
     /// Completes when the end was decided.

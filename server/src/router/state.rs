@@ -123,7 +123,7 @@ impl RealmState {
     pub(super) fn message(&mut self, connection: ConnectionId, message: Message) -> u64 {
         let before = self.sent;
         // Time limits count from when a call arrives, not from the last tick.
-        if needs_time(&message) {
+        if needs_time(&message) || self.router.asks() {
             self.tick();
         }
         self.feed(Input::Message { connection, message });
@@ -195,6 +195,11 @@ impl RealmState {
                     let numbers = change.number..=change.number;
                     if !self.history.as_ref().is_some_and(|history| history.store(change)) {
                         outputs.extend(self.router.handle(Input::Stored { numbers, kept: false }));
+                    }
+                }
+                Output::Pause { connection, paused } => {
+                    if let Some(peer) = self.peers.get(&connection) {
+                        peer.queue.pause(paused);
                     }
                 }
                 Output::Close { connection, reason } => self.close(connection, &reason),

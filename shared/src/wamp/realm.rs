@@ -138,6 +138,8 @@ impl LocalRealm {
                 let (numbers, kept) = (change.number..=change.number, false);
                 self.handle(Input::Stored { numbers, kept });
             }
+            // Peers in this process wait for their answers or are few.
+            Output::Pause { .. } => {}
             Output::Close { connection, .. } => {
                 let lane = self.0.lanes.borrow_mut().remove(&connection);
                 lane.iter().for_each(LaneSender::close);

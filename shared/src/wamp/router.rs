@@ -10,13 +10,16 @@
 //! a queue, so with every capacity at 1 nothing deadlocks: a callee that itself calls is answered through reserved
 //! room. When an EVENT finds no room, the shell closes the slow peer.
 
+mod asking;
 pub mod authentication;
 mod authorizer;
 mod broker;
 mod calls;
 mod dealer;
+mod deciding;
 mod fault;
 mod history;
+mod joining;
 mod meta;
 mod meta_events;
 mod outgoing;
@@ -38,8 +41,9 @@ use std::{
     time::Duration,
 };
 
-pub use authentication::{Authentication, Salt, SharedSecret, TicketHash};
+pub use authentication::{Authentication, Authenticator, Kdf, Salt, ScramCredential, SharedSecret, TicketHash};
 pub use authorizer::{Action, Authorizer, BaseAuthorizer, Decision, Open};
+pub use deciding::{AuthorizerProcedure, REAUTHORIZE};
 pub use history::{Change, HistoryConfig, HistoryLimits, HistoryTopics, Recorded};
 pub use outgoing::Outgoing;
 pub use retained::RetentionLimits;
@@ -50,16 +54,18 @@ use crate::wamp::{
     message::Message,
     uri::{Syntax, Uri, close},
 };
+use asking::{Asked, OWN};
 use broker::{Broker, Member};
 use calls::Calls;
 use dealer::Dealer;
+use deciding::Doubts;
 use history::{History, Unstored};
 use retained::Retained;
 use session::{Connection, State};
 
 pub use session::SessionInfo;
 
-/// A connection of the shell's, numbered by the shell.
+/// A connection of the shell's, numbered by the shell from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
@@ -148,6 +154,8 @@ pub struct RouterConfig {
     pub limits: BTreeMap<String, Limits>,
     /// Says who may do what.
     pub authorizer: Box<dyn Authorizer + Send>,
+    /// The procedures that decide, by authrole, what the authorizer leaves open ([`Decision::Ask`]).
+    pub authorizers: BTreeMap<String, AuthorizerProcedure>,
     /// The fingerprint that clients which send one must send; none = no check.
     pub contracts: Option<String>,
     /// Which characters names may have.
@@ -172,6 +180,7 @@ impl RouterConfig {
             seed,
             limits: BTreeMap::new(),
             authorizer: Box::new(BaseAuthorizer::default()),
+            authorizers: BTreeMap::new(),
             contracts: None,
             syntax: Syntax::Loose,
             meta_roles: BTreeSet::new(),
@@ -244,6 +253,13 @@ pub enum Input {
         /// The topic.
         topic: Uri,
     },
+    /// Somebody who has not joined yet may not: the connection is closed. For shells that slow down guessing.
+    RefuseLogin {
+        /// Which connection.
+        connection: ConnectionId,
+        /// A sentence for people.
+        message: String,
+    },
     /// Permissions have changed: what open sessions have and may not have any more is taken away.
     Reauthorize {
         /// Only of this session; none = of all.
@@ -306,6 +322,14 @@ pub enum Output {
     },
     /// Write down what changed in the history, in order, and say [`Input::Stored`]. Only if the history is durable.
     Store(Change),
+    /// Stop reading from a connection, or go on: what it sent waits for a decision. Optional: if more comes than can be
+    /// kept, the session ends.
+    Pause {
+        /// Which.
+        connection: ConnectionId,
+        /// Stop, or go on.
+        paused: bool,
+    },
     /// Send what is queued, then close.
     Close {
         /// Which.
@@ -351,7 +375,10 @@ pub struct Router {
     retained: Retained,
     history: History,
     unstored: Unstored,
-    /// Who publishes the meta events.
+    /// The router's own calls.
+    asked: Asked,
+    doubts: Doubts,
+    /// Who publishes the meta events and asks authorizers.
     own: Arc<Member>,
 }
 
@@ -365,16 +392,18 @@ impl Router {
         let own = Arc::new(Member {
             // One above all that are drawn.
             session: SessionId::wrapped(MAX_ID),
-            connection: ConnectionId(0),
+            connection: OWN,
             codec: CodecId::Msgpack,
             authid: String::new(),
             authrole: String::new(),
             meta: true,
         });
-        Self {
+        let mut router = Self {
             retained,
             history,
             unstored: Unstored::default(),
+            asked: Asked::default(),
+            doubts: Doubts::default(),
             own,
             realm,
             config,
@@ -386,7 +415,9 @@ impl Router {
             broker: Broker::default(),
             dealer: Dealer::default(),
             calls: Calls::default(),
-        }
+        };
+        router.join_itself();
+        router
     }
 
     /// The same router with a defect.
@@ -423,6 +454,7 @@ impl Router {
                 }
             }
             Input::Revoke { session, topic } => self.revoke(session, &topic, &mut out),
+            Input::RefuseLogin { connection, message } => self.refuse_login(connection, message, &mut out),
             Input::Reauthorize { session } => self.reauthorize(session, &mut out),
             Input::Undelivered { connection, message } => {
                 if let Some(session) = self.session_at(connection) {
@@ -449,6 +481,10 @@ impl Router {
                 }
             }
         }
+        self.hear(&mut out);
+        self.ask_about_kept(&mut out);
+        // What was taken away just now may have ended a session that was asked.
+        self.hear(&mut out);
         out
     }
 
@@ -476,7 +512,7 @@ impl Router {
     pub fn session_at(&self, connection: ConnectionId) -> Option<SessionId> {
         match self.connections.get(&connection)?.state {
             State::Joined(ref joined) => Some(joined.info.session),
-            State::Attached | State::Challenged(_) | State::Closing => None,
+            State::Attached | State::Challenged(_) | State::Asking(_) | State::Closing => None,
         }
     }
 

@@ -236,6 +236,8 @@ pub mod error {
     pub const FEATURE_NOT_SUPPORTED: &str = "wamp.error.feature_not_supported";
     /// The proof of who somebody is was wrong, or there is no such user.
     pub const AUTHENTICATION_FAILED: &str = "wamp.error.authentication_failed";
+    /// The authorizer could not decide, which is a no.
+    pub const AUTHORIZATION_FAILED: &str = "wamp.error.authorization_failed";
     /// None of the offered ways to authenticate is available.
     pub const NO_AUTH_METHOD: &str = "wamp.error.no_auth_method";
     /// Too many calls, subscriptions or registrations at once.

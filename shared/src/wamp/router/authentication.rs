@@ -4,136 +4,50 @@
 //! exist is challenged like one that does and fails like one whose proof is wrong. Proofs are compared in constant
 //! time; nothing secret is logged or put in an error.
 
-use std::collections::BTreeMap;
+mod dynamic;
+mod scram;
+mod secrets;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use ed25519_dalek::{Signature, VerifyingKey};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use std::collections::BTreeMap;
 
 use crate::wamp::{
     id::SessionId,
     message::{Authenticate, Challenge, Extra, HelloDetails},
-    uri::error,
+    payload::Payload,
+    uri::{Uri, error},
     value::Dynamic,
 };
 
+pub use dynamic::Authenticator;
+pub use scram::{Kdf, ScramCredential, answer_scram};
+pub use secrets::{Salt, SharedSecret, TicketHash, bytes_from_hex, derive_key, from_hex, pbkdf2, sign_challenge};
+
+pub(super) use dynamic::Question;
+
+use dynamic::Answer;
+use scram::Exchange;
+use secrets::{hex, hmac, is_signed};
+
 use super::Principal;
 
-/// A ticket's hash: the ticket itself is not kept.
-#[derive(Clone, PartialEq, Eq)]
-pub struct TicketHash([u8; 32]);
+/// How [`Principal::authmethod`] says that whoever reaches a door has the door's role, without a login.
+pub const DOOR: &str = "transport";
 
-impl TicketHash {
-    /// The hash of a ticket. Tickets are long random texts, so that one round of SHA-256 is enough.
-    #[must_use]
-    pub fn of(ticket: &str) -> Self {
-        Self(Sha256::digest(ticket.as_bytes()).into())
-    }
-}
-
-/// How the key of a salted secret is derived.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Salt {
-    /// Any text.
-    pub salt: String,
-    /// Rounds of PBKDF2.
-    pub iterations: u32,
-    /// Bytes of the derived key.
-    pub key_length: usize,
-}
-
-impl Salt {
-    /// The usual 1,000 rounds and 32 bytes.
-    #[must_use]
-    pub fn new(salt: impl Into<String>) -> Self {
-        Self {
-            salt: salt.into(),
-            iterations: 1_000,
-            key_length: 32,
-        }
-    }
-}
-
-/// A shared secret for challenge-response (`wampcra`).
-#[derive(Clone, PartialEq, Eq)]
-pub struct SharedSecret {
-    key: Vec<u8>,
-    salt: Option<Salt>,
-}
-
-impl SharedSecret {
-    /// The secret itself is the key.
-    #[must_use]
-    pub fn plain(secret: &str) -> Self {
-        Self {
-            key: secret.as_bytes().to_vec(),
-            salt: None,
-        }
-    }
-
-    /// The key is derived from the secret. Slow on purpose: done when the configuration is loaded.
-    #[must_use]
-    pub fn salted(secret: &str, salt: Salt) -> Self {
-        Self::derived(&derive_key(secret, &salt), salt)
-    }
-
-    /// A key that was derived before, as [`derive_key`] gives it.
-    #[must_use]
-    pub fn derived(key: &str, salt: Salt) -> Self {
-        Self {
-            key: key.as_bytes().to_vec(),
-            salt: Some(salt),
-        }
-    }
-}
-
-/// The key of a salted secret: the base64 text of PBKDF2-HMAC-SHA256. The text itself is the key, as all
-/// implementations have it although the specification does not say so.
-#[must_use]
-pub fn derive_key(secret: &str, salt: &Salt) -> String {
-    let mut key = Vec::with_capacity(salt.key_length);
-    for block in 1_u32.. {
-        if key.len() >= salt.key_length {
-            break;
-        }
-        let mut round = hmac(secret.as_bytes(), &[salt.salt.as_bytes(), &block.to_be_bytes()]);
-        let mut sum = round;
-        for _ in 1..salt.iterations {
-            round = hmac(secret.as_bytes(), &[&round]);
-            for (byte, other) in sum.iter_mut().zip(round) {
-                *byte ^= other;
-            }
-        }
-        key.extend_from_slice(&sum);
-    }
-    key.truncate(salt.key_length);
-    BASE64.encode(key)
-}
-
-/// The answer to a challenge of `wampcra`.
-#[must_use]
-pub fn sign_challenge(key: &[u8], challenge: &str) -> String {
-    BASE64.encode(hmac(key, &[challenge.as_bytes()]))
-}
-
-fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    // A key of any length is taken, so that this cannot fail; the hash of nothing would match no proof.
-    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else {
-        return [0; 32];
-    };
-    for part in parts {
-        mac.update(part);
-    }
-    mac.finalize().into_bytes().into()
-}
+/// What is told to everybody whose login fails, whatever the reason.
+pub(super) const FAILED: &str = "The name or the proof is wrong.";
 
 /// A user and the role that goes with one way of proof.
 #[derive(Clone)]
 struct Known<P> {
     role: String,
     proof: P,
+}
+
+impl<P> Known<P> {
+    fn new(role: impl Into<String>, proof: P) -> Self {
+        let role = role.into();
+        Self { role, proof }
+    }
 }
 
 /// Who may join a realm, and how that is proven.
@@ -147,6 +61,8 @@ pub struct Authentication {
     tickets: BTreeMap<String, Known<TicketHash>>,
     secrets: BTreeMap<String, Known<SharedSecret>>,
     keys: BTreeMap<String, Known<Vec<[u8; 32]>>>,
+    scrams: BTreeMap<String, Known<ScramCredential>>,
+    authenticator: Option<Authenticator>,
 }
 
 impl std::fmt::Debug for Authentication {
@@ -155,19 +71,29 @@ impl std::fmt::Debug for Authentication {
     }
 }
 
-/// What to do about a HELLO.
+/// What to do about a HELLO, or about an answer.
 #[derive(Debug, PartialEq)]
 pub(super) enum Verdict {
-    Welcome(Principal),
+    Welcome(Principal, Option<Extra>),
     Challenge(Challenge, Expected),
+    /// The authenticator has to say.
+    Ask(Question),
     Refuse(&'static str, &'static str),
+}
+
+const DENIED: Verdict = Verdict::Refuse(error::AUTHENTICATION_FAILED, FAILED);
+
+impl std::fmt::Debug for Question {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Question").finish_non_exhaustive()
+    }
 }
 
 /// What the answer to a challenge has to prove, and who has then proven it.
 #[derive(Clone, PartialEq)]
 pub(super) struct Expected {
     /// None for somebody who does not exist.
-    principal: Option<Principal>,
+    principal: Option<(Principal, Option<Extra>)>,
     proof: Proof,
 }
 
@@ -180,9 +106,35 @@ impl std::fmt::Debug for Expected {
 #[derive(Clone, PartialEq)]
 enum Proof {
     Ticket(TicketHash),
+    /// The authenticator judges the ticket.
+    AskedTicket,
     Text(String),
-    Signature { key: [u8; 32], challenge: [u8; 32] },
+    Signature {
+        key: [u8; 32],
+        challenge: [u8; 32],
+    },
+    Scram(Exchange),
 }
+
+/// One try to log in.
+#[derive(Clone, Copy)]
+pub(super) struct Try<'a> {
+    pub(super) hello: &'a HelloDetails,
+    pub(super) session: SessionId,
+    pub(super) date: &'a str,
+}
+
+impl Try<'_> {
+    fn authid(&self) -> &str {
+        self.hello.authid.as_deref().unwrap_or_default()
+    }
+
+    fn extra(&self, name: &str) -> Option<&str> {
+        self.hello.authextra.as_ref()?.get(name)?.as_str()
+    }
+}
+
+type Proven = Option<(Principal, Option<Extra>)>;
 
 impl Authentication {
     /// Nobody may join yet. `secret` is random and the process's own.
@@ -196,6 +148,8 @@ impl Authentication {
             tickets: BTreeMap::new(),
             secrets: BTreeMap::new(),
             keys: BTreeMap::new(),
+            scrams: BTreeMap::new(),
+            authenticator: None,
         }
     }
 
@@ -216,57 +170,87 @@ impl Authentication {
     /// Method `ticket`.
     #[must_use]
     pub fn ticket(mut self, authid: impl Into<String>, role: impl Into<String>, proof: TicketHash) -> Self {
-        let role = role.into();
-        self.tickets.insert(authid.into(), Known { role, proof });
+        self.tickets.insert(authid.into(), Known::new(role, proof));
         self
     }
 
     /// Method `wampcra`.
     #[must_use]
     pub fn shared_secret(mut self, authid: impl Into<String>, role: impl Into<String>, proof: SharedSecret) -> Self {
-        let role = role.into();
-        self.secrets.insert(authid.into(), Known { role, proof });
+        self.secrets.insert(authid.into(), Known::new(role, proof));
         self
     }
 
     /// Method `cryptosign`, with the Ed25519 public keys that the user may sign with.
     #[must_use]
     pub fn public_keys(mut self, authid: impl Into<String>, role: impl Into<String>, keys: Vec<[u8; 32]>) -> Self {
-        let known = Known {
-            role: role.into(),
-            proof: keys,
-        };
-        self.keys.insert(authid.into(), known);
+        self.keys.insert(authid.into(), Known::new(role, keys));
         self
     }
 
+    /// Method `scram`.
+    #[must_use]
+    pub fn scram(mut self, authid: impl Into<String>, role: impl Into<String>, proof: ScramCredential) -> Self {
+        self.scrams.insert(authid.into(), Known::new(role, proof));
+        self
+    }
+
+    /// A procedure that is asked about everybody who has no login here.
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: Authenticator) -> Self {
+        self.authenticator = Some(authenticator);
+        self
+    }
+
+    /// The procedure that is asked.
+    pub(super) const fn asked(&self) -> Option<&Authenticator> {
+        self.authenticator.as_ref()
+    }
+
     /// What to do about a HELLO. `transport` is whom the transport has authenticated; with an empty authid, nobody.
-    pub(super) fn hello(
-        &mut self,
-        details: &HelloDetails,
-        transport: &Principal,
-        session: SessionId,
-        date: &str,
-    ) -> Verdict {
+    pub(super) fn hello(&mut self, attempt: Try<'_>, transport: &Principal) -> Verdict {
         let by_default = ["cookie".to_owned(), "anonymous".to_owned()];
-        let offered = details.authmethods.as_deref().unwrap_or(&by_default);
+        let offered = attempt.hello.authmethods.as_deref().unwrap_or(&by_default);
+        let authid = attempt.authid();
         for method in offered {
+            let asks = self
+                .authenticator
+                .as_ref()
+                .is_some_and(|asked| asked.methods.contains(method));
+            let question = || Question {
+                method: method.clone(),
+                ticket: None,
+            };
             match method.as_str() {
                 "cookie" if self.transport && is_known(transport) => {
-                    return Verdict::Welcome(transport.clone());
+                    return Verdict::Welcome(transport.clone(), None);
                 }
+                "anonymous" if self.transport && transport.authmethod == DOOR => {
+                    return Verdict::Welcome(transport.clone(), None);
+                }
+                "anonymous" if asks => return Verdict::Ask(question()),
                 "anonymous" => {
                     if let Some(role) = &self.anonymous {
                         let authid = match transport.authid.as_str() {
-                            "" => format!("anonymous-{session}"),
+                            "" => anonymous_name(attempt.session),
                             known => known.to_owned(),
                         };
-                        return Verdict::Welcome(principal(authid, role, "anonymous"));
+                        return Verdict::Welcome(principal(authid, role, "anonymous", "static"), None);
                     }
                 }
-                "ticket" if !self.tickets.is_empty() => return self.ask_ticket(details),
-                "wampcra" if !self.secrets.is_empty() => return self.ask_secret(details, session, date),
-                "cryptosign" if !self.keys.is_empty() => return self.ask_signature(details),
+                "ticket" if asks && !self.tickets.contains_key(authid) => {
+                    return ticket_challenge(None, Proof::AskedTicket);
+                }
+                "ticket" if !self.tickets.is_empty() => return self.ask_ticket(authid),
+                "wampcra" if asks && !self.secrets.contains_key(authid) => return Verdict::Ask(question()),
+                "wampcra" if !self.secrets.is_empty() => return self.ask_secret(attempt),
+                "cryptosign" if asks && self.key_of(attempt).1.is_none() => return Verdict::Ask(question()),
+                "cryptosign" if !self.keys.is_empty() => {
+                    let (key, known) = self.key_of(attempt);
+                    return self.signature_challenge(key.unwrap_or_default(), known);
+                }
+                "scram" if asks && !self.scrams.contains_key(authid) => return Verdict::Ask(question()),
+                "scram" if !self.scrams.is_empty() => return self.ask_scram(attempt),
                 // Unknown or not configured: the next one may do.
                 _ => {}
             }
@@ -277,39 +261,85 @@ impl Authentication {
         )
     }
 
-    fn ask_ticket(&mut self, details: &HelloDetails) -> Verdict {
-        let known = details
+    /// What to do now that the authenticator has answered.
+    pub(super) fn answered(&mut self, question: &Question, answer: &Payload, attempt: Try<'_>, realm: &Uri) -> Verdict {
+        let Some(answer) = Answer::read(answer, realm) else {
+            return DENIED;
+        };
+        // A name that was wanted is one only if a proof follows.
+        let is_anonymous = question.method == "anonymous";
+        let wanted = Some(attempt.authid()).filter(|wanted| !wanted.is_empty() && !is_anonymous);
+        let Some(authid) = answer
             .authid
-            .as_ref()
-            .and_then(|authid| self.tickets.get_key_value(authid));
-        let principal = known.map(|(authid, known)| principal(authid.clone(), &known.role, "ticket"));
-        let proof = match known {
-            Some((_, known)) => known.proof.clone(),
-            None => TicketHash(self.secret),
+            .clone()
+            .or_else(|| wanted.map(str::to_owned))
+            .or_else(|| is_anonymous.then(|| anonymous_name(attempt.session)))
+        else {
+            return DENIED;
         };
-        let challenge = Challenge {
-            method: "ticket".to_owned(),
-            extra: Extra::new(),
-        };
-        let proof = Proof::Ticket(proof);
-        Verdict::Challenge(challenge, Expected { principal, proof })
+        let principal = principal(authid.clone(), &answer.role, &question.method, "dynamic");
+        let proven = (principal, answer.extra.clone());
+        match question.method.as_str() {
+            "ticket" | "anonymous" => Verdict::Welcome(proven.0, proven.1),
+            "wampcra" => match answer.shared_secret() {
+                Some(SharedSecret { key, salt }) => {
+                    self.secret_challenge(attempt, &authid, &key, salt, Some(proven), "dynamic")
+                }
+                None => DENIED,
+            },
+            "cryptosign" => match answer.public_key() {
+                Some(key) => self.signature_challenge(key, Some(proven)),
+                None => DENIED,
+            },
+            "scram" => match answer.credential() {
+                Some(credential) => self.scram_challenge(attempt, &credential, Some(proven)),
+                None => DENIED,
+            },
+            _ => DENIED,
+        }
     }
 
-    fn ask_secret(&mut self, details: &HelloDetails, session: SessionId, date: &str) -> Verdict {
+    fn ask_ticket(&self, authid: &str) -> Verdict {
+        let (proven, proof) = match self.tickets.get(authid) {
+            Some(known) => (
+                Some((principal(authid.to_owned(), &known.role, "ticket", "static"), None)),
+                Proof::Ticket(known.proof.clone()),
+            ),
+            None => (None, Proof::Ticket(TicketHash(self.secret))),
+        };
+        ticket_challenge(proven, proof)
+    }
+
+    fn ask_secret(&mut self, attempt: Try<'_>) -> Verdict {
+        let authid = attempt.authid();
+        let (key, salt, proven) = match self.secrets.get(authid) {
+            Some(Known { role, proof }) => (
+                proof.key.clone(),
+                proof.salt.clone(),
+                Some((principal(authid.to_owned(), role, "wampcra", "static"), None)),
+            ),
+            None => (self.secret.to_vec(), self.invented_salt(authid), None),
+        };
+        self.secret_challenge(attempt, authid, &key, salt, proven, "static")
+    }
+
+    fn secret_challenge(
+        &mut self,
+        attempt: Try<'_>,
+        authid: &str,
+        key: &[u8],
+        salt: Option<Salt>,
+        principal: Proven,
+        provider: &str,
+    ) -> Verdict {
         let nonce = self.nonce();
-        let authid = details.authid.clone().unwrap_or_default();
-        let known = self.secrets.get(&authid);
         // Not the user's role, which would tell that there is such a user.
-        let role = details.authrole.as_deref().unwrap_or("user");
+        let role = attempt.hello.authrole.as_deref().unwrap_or("user");
         let challenge = serde_json::json!({
-            "authid": authid, "authrole": role, "authmethod": "wampcra", "authprovider": "static",
-            "session": session, "nonce": hex(&nonce), "timestamp": date,
+            "authid": authid, "authrole": role, "authmethod": "wampcra", "authprovider": provider,
+            "session": attempt.session, "nonce": hex(&nonce), "timestamp": attempt.date,
         });
         let challenge = challenge.to_string();
-        let (key, salt) = match known {
-            Some(known) => (known.proof.key.clone(), known.proof.salt.clone()),
-            None => (self.secret.to_vec(), self.invented_salt(&authid)),
-        };
         let mut extra = Extra::new();
         if let Some(salt) = salt {
             let length = i64::try_from(salt.key_length).unwrap_or(32);
@@ -317,13 +347,12 @@ impl Authentication {
             extra.insert("keylen".to_owned(), Dynamic::Integer(length));
             extra.insert("iterations".to_owned(), Dynamic::Integer(salt.iterations.into()));
         }
-        let proof = Proof::Text(sign_challenge(&key, &challenge));
+        let proof = Proof::Text(sign_challenge(key, &challenge));
         extra.insert("challenge".to_owned(), challenge.into());
         let challenge = Challenge {
             method: "wampcra".to_owned(),
             extra,
         };
-        let principal = known.map(|known| principal(authid, &known.role, "wampcra"));
         Verdict::Challenge(challenge, Expected { principal, proof })
     }
 
@@ -340,28 +369,71 @@ impl Authentication {
         })
     }
 
-    fn ask_signature(&mut self, details: &HelloDetails) -> Verdict {
-        let challenge = self.nonce();
-        let offered = details.authextra.as_ref().and_then(|extra| extra.get("pubkey"));
-        let key = offered.and_then(Dynamic::as_str).and_then(from_hex::<32>);
+    /// The key that a client offers, and whose it is.
+    fn key_of(&self, attempt: Try<'_>) -> (Option<[u8; 32]>, Proven) {
+        let key = attempt.extra("pubkey").and_then(from_hex::<32>);
+        let wanted = attempt.hello.authid.as_ref();
         let known = key.and_then(|key| {
-            self.keys.iter().find(|(authid, known)| {
-                known.proof.contains(&key) && details.authid.as_ref().is_none_or(|wanted| wanted == *authid)
-            })
+            let mut known = self.keys.iter();
+            known.find(|(authid, known)| known.proof.contains(&key) && wanted.is_none_or(|wanted| wanted == *authid))
         });
-        let principal = known.map(|(authid, known)| principal(authid.clone(), &known.role, "cryptosign"));
+        let proven = known.map(|(authid, known)| {
+            let principal = principal(authid.clone(), &known.role, "cryptosign", "static");
+            (principal, None)
+        });
+        (key, proven)
+    }
+
+    fn signature_challenge(&mut self, key: [u8; 32], principal: Proven) -> Verdict {
+        let challenge = self.nonce();
         let extra = [
             ("challenge".to_owned(), Dynamic::from(hex(&challenge))),
             ("channel_binding".to_owned(), Dynamic::Null),
         ];
-        let proof = Proof::Signature {
-            key: key.unwrap_or_default(),
-            challenge,
-        };
+        let proof = Proof::Signature { key, challenge };
         let challenge = Challenge {
             method: "cryptosign".to_owned(),
             extra: extra.into(),
         };
+        Verdict::Challenge(challenge, Expected { principal, proof })
+    }
+
+    fn ask_scram(&mut self, attempt: Try<'_>) -> Verdict {
+        let authid = attempt.authid();
+        if let Some(Known { role, proof }) = self.scrams.get(authid).cloned() {
+            let principal = principal(authid.to_owned(), &role, "scram", "static");
+            return self.scram_challenge(attempt, &proof, Some((principal, None)));
+        }
+        // Somebody who does not exist: as if it were one of those who do, with a salt that stays the same.
+        let invented = hmac(&self.secret, &[b"scram", authid.as_bytes()]);
+        let chosen = usize::from(invented[0]) % self.scrams.len().max(1);
+        let Some(example) = self.scrams.values().nth(chosen).map(|known| known.proof.clone()) else {
+            return DENIED;
+        };
+        let salt = invented.iter().copied().cycle().take(example.salt.len()).collect();
+        let stranger = ScramCredential {
+            salt,
+            stored_key: hmac(&self.secret, &[b"stored", authid.as_bytes()]),
+            ..example
+        };
+        self.scram_challenge(attempt, &stranger, None)
+    }
+
+    fn scram_challenge(&mut self, attempt: Try<'_>, credential: &ScramCredential, principal: Proven) -> Verdict {
+        let nonce = self.nonce();
+        let Some((extra, exchange)) =
+            credential.challenge(attempt.authid(), attempt.hello.authextra.as_ref(), &nonce[..16])
+        else {
+            return Verdict::Refuse(
+                error::AUTHENTICATION_FAILED,
+                "authextra.nonce must be base64 of 8 to 64 bytes.",
+            );
+        };
+        let challenge = Challenge {
+            method: "scram".to_owned(),
+            extra,
+        };
+        let proof = Proof::Scram(exchange);
         Verdict::Challenge(challenge, Expected { principal, proof })
     }
 
@@ -373,15 +445,49 @@ impl Authentication {
 
 impl Expected {
     /// Who has authenticated, if the answer proves it.
-    pub(super) fn prove(self, answer: &Authenticate) -> Option<Principal> {
+    pub(super) fn prove(self, answer: &Authenticate) -> Verdict {
+        let mut server_proof = None;
         let proven = match &self.proof {
-            Proof::Ticket(hash) => TicketHash::of(&answer.signature).0.ct_eq(&hash.0).into(),
-            Proof::Text(text) => answer.signature.as_bytes().ct_eq(text.as_bytes()).into(),
+            Proof::Ticket(hash) => hash.matches(&answer.signature),
+            Proof::AskedTicket => {
+                return Verdict::Ask(Question {
+                    method: "ticket".to_owned(),
+                    ticket: Some(answer.signature.clone()),
+                });
+            }
+            Proof::Text(text) => {
+                use subtle::ConstantTimeEq;
+                answer.signature.as_bytes().ct_eq(text.as_bytes()).into()
+            }
             Proof::Signature { key, challenge } => is_signed(key, challenge, &answer.signature),
+            Proof::Scram(exchange) => {
+                server_proof = Some(exchange.server_proof());
+                exchange.is_proven(&answer.signature)
+            }
         };
         // After the check, so that somebody who does not exist takes the same time.
-        self.principal.filter(|_| proven)
+        match self.principal.filter(|_| proven) {
+            Some((principal, extra)) => {
+                let extra = match (extra, server_proof) {
+                    (Some(mut extra), Some(proof)) => {
+                        extra.extend(proof);
+                        Some(extra)
+                    }
+                    (extra, proof) => extra.or(proof),
+                };
+                Verdict::Welcome(principal, extra)
+            }
+            None => DENIED,
+        }
     }
+}
+
+fn ticket_challenge(principal: Proven, proof: Proof) -> Verdict {
+    let challenge = Challenge {
+        method: "ticket".to_owned(),
+        extra: Extra::new(),
+    };
+    Verdict::Challenge(challenge, Expected { principal, proof })
 }
 
 /// Whether the transport has authenticated somebody: a name that it gave to a stranger does not count.
@@ -389,99 +495,14 @@ fn is_known(transport: &Principal) -> bool {
     !transport.authid.is_empty() && transport.authmethod != "anonymous"
 }
 
-/// Whether `answer` is the hexadecimal text of a signature of the challenge, followed by the challenge.
-fn is_signed(key: &[u8; 32], challenge: &[u8; 32], answer: &str) -> bool {
-    let Some(answer) = from_hex::<96>(answer) else {
-        return false;
-    };
-    let (signature, signed) = answer.split_at(64);
-    let Ok(signature) = Signature::from_slice(signature) else {
-        return false;
-    };
-    let verified = VerifyingKey::from_bytes(key).is_ok_and(|key| key.verify_strict(challenge, &signature).is_ok());
-    verified && bool::from(signed.ct_eq(challenge))
+/// The name of somebody who did not say who it is: each its own, so that publishers can pick out one of many.
+pub(super) fn anonymous_name(session: SessionId) -> String {
+    format!("anonymous-{session}")
 }
 
-fn principal(authid: String, role: &str, method: &str) -> Principal {
+fn principal(authid: String, role: &str, method: &str, provider: &str) -> Principal {
     Principal {
-        authprovider: "static".to_owned(),
+        authprovider: provider.to_owned(),
         ..Principal::new(authid, role, method)
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// Bytes from twice as many hexadecimal digits.
-#[must_use]
-pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    // Checked, because numbers may also begin with a sign.
-    if text.len() != 2 * N || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_and_signatures_are_those_of_other_implementations() {
-        assert_eq!(
-            derive_key("L3L1YUE8Txlw", &Salt::new("salt123")),
-            "qzcdsr9uu/L5hnss3kjNTRe490ETgA70ZBaB5rvnJ5Y="
-        );
-        assert_eq!(
-            sign_challenge(b"L3L1YUE8Txlw", "[1, 2, 3]"),
-            "1njQtmmeYO41N5EWEzD2kAjjEKRZ5kPZt/TzpYXOzR0="
-        );
-        assert_eq!(
-            BASE64
-                .decode(derive_key(
-                    "x",
-                    &Salt {
-                        key_length: 40,
-                        ..Salt::new("y")
-                    }
-                ))
-                .expect("base64")
-                .len(),
-            40
-        );
-    }
-
-    #[test]
-    fn a_signature_of_another_implementation_is_accepted_and_no_other() {
-        let key = from_hex::<32>("1adfc8bfe1d35616e64dffbd900096f23b066f914c8c2ffbb66f6075b96e116d").expect("hex");
-        let challenge = [0xff; 32];
-        let signature = "b32675b221f08593213737bef8240e7c15228b07028e19595294678c90d11c0c\
-                         ae80a357331bfc5cc9fb71081464e6e75013517c2cf067ad566a6b7b728e5d03";
-        let answer = format!("{signature}{}", hex(&challenge));
-        assert!(is_signed(&key, &challenge, &answer));
-        assert!(!is_signed(&key, &[0xfe; 32], &answer), "another challenge");
-        assert!(!is_signed(&[0; 32], &challenge, &answer), "another key");
-        assert!(
-            !is_signed(&key, &challenge, &answer.replacen("b3", "b4", 1)),
-            "another signature"
-        );
-        assert!(
-            !is_signed(&key, &challenge, signature),
-            "without the challenge behind it"
-        );
-        assert!(
-            !is_signed(&key, &challenge, &format!("{}é", &answer[2..])),
-            "not even hexadecimal"
-        );
     }
 }

@@ -5,7 +5,7 @@ use crate::wamp::uri::{MatchPolicy, Uri};
 use super::{Principal, SessionInfo};
 
 /// What a session wants to do with a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// Call a procedure.
     Call,
@@ -17,6 +17,19 @@ pub enum Action {
     Subscribe,
 }
 
+impl Action {
+    /// Its name, for authorizer procedures.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Register => "register",
+            Self::Publish => "publish",
+            Self::Subscribe => "subscribe",
+        }
+    }
+}
+
 /// An authorizer's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -24,6 +37,9 @@ pub enum Decision {
     Allow,
     /// No: the session gets `wamp.error.not_authorized`.
     Deny,
+    /// The role's procedure in [`RouterConfig::authorizers`](super::RouterConfig::authorizers) decides; a denial where
+    /// it has none.
+    Ask,
 }
 
 /// Decides for each request. Pure: the answer depends on the arguments only.

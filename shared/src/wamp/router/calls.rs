@@ -129,6 +129,11 @@ impl Calls {
         self.parties.insert(party.member.session, party);
     }
 
+    /// Whether the caller waits for the answer to a call.
+    pub(super) fn is_in_flight(&self, caller: SessionId, request: RequestId) -> bool {
+        self.calls.contains_key(&(caller, request))
+    }
+
     /// What a CALL of the session is, and whether the session may make one more.
     pub(super) fn check(&mut self, caller: SessionId, call: &Call) -> Result<Part, Refused> {
         let (request, more) = (call.request, call.options.progress);

@@ -1,4 +1,4 @@
-//! The meta procedures: what the router answers itself, below `wamp.`.
+//! The meta procedures: what the router answers itself, below `wamp.`, and [`REAUTHORIZE`].
 //!
 //! Sessions, registrations and subscriptions may be looked at and ended by our own trees and by the roles that
 //! [`RouterConfig::meta_roles`](super::RouterConfig::meta_roles) names. Our own trees show only to each other.
@@ -16,7 +16,9 @@ use crate::wamp::{
     value::Dynamic,
 };
 
-use super::{Output, Router, SessionInfo, broker::Member, meta_events::SessionShown, requests::Refusal};
+use super::{
+    Output, Router, SessionInfo, broker::Member, deciding::REAUTHORIZE, meta_events::SessionShown, requests::Refusal,
+};
 
 /// Ids by how they match.
 #[derive(Debug, Default, Serialize)]
@@ -147,6 +149,9 @@ impl Router {
         out: &mut Vec<Output>,
     ) -> Result<Payload, Refusal> {
         let procedure = call.procedure.as_str();
+        if procedure == REAUTHORIZE {
+            return self.reauthorize_call(member, &Arguments::of(&call.payload)?, out);
+        }
         let Some((group, name)) = procedure.strip_prefix("wamp.").and_then(|rest| rest.split_once('.')) else {
             return Err(unknown(procedure));
         };
@@ -164,6 +169,23 @@ impl Router {
             ("subscription", _) => self.subscription_call(member, name, &arguments, out),
             _ => Err(unknown(procedure)),
         }
+    }
+
+    fn reauthorize_call(
+        &mut self,
+        member: &Member,
+        arguments: &Arguments,
+        out: &mut Vec<Output>,
+    ) -> Result<Payload, Refusal> {
+        if !member.meta {
+            return Err((error::NOT_AUTHORIZED, format!("You may not call '{REAUTHORIZE}'.")));
+        }
+        let only = match arguments.get(0, "session") {
+            Some(_) => Some(arguments.session(0)?),
+            None => None,
+        };
+        self.reauthorize(only, out);
+        Ok(Payload::empty(member.codec))
     }
 
     /// The sessions that a member may see.

@@ -15,6 +15,7 @@ use super::{
     Action, ConnectionId, Decision, Output, Router,
     broker::{Member, send_retained},
     calls::{Part, Refused, refusal, reply},
+    deciding::{Judged, REAUTHORIZE},
     session::{Joined, State},
 };
 
@@ -25,9 +26,17 @@ impl Router {
     /// A message from any connection.
     pub(super) fn message(&mut self, connection: ConnectionId, message: Message, out: &mut Vec<Output>) {
         let member = match self.connections.get(&connection).map(|known| &known.state) {
+            Some(State::Joined(joined)) if joined.decisions.is_waiting() => {
+                return self.wait(connection, joined.info.session, message, out);
+            }
             Some(State::Joined(joined)) => Arc::clone(&joined.member),
-            Some(State::Attached | State::Challenged(_)) => return self.first_message(connection, message, out),
+            Some(State::Attached | State::Challenged(_) | State::Asking(_)) => {
+                return self.first_message(connection, message, out);
+            }
             Some(State::Closing) | None => return,
+        };
+        let Some(message) = self.decided(&member, message, out) else {
+            return;
         };
         match message {
             Message::Publish(publish) => self.publish(&member, &publish, out),
@@ -113,7 +122,15 @@ impl Router {
         }
         match self.config.authorizer.authorize(&joined.info, action, uri, policy) {
             Decision::Allow => Ok(joined),
-            Decision::Deny => Err((error::NOT_AUTHORIZED, format!("You may not use '{uri}' like this."))),
+            Decision::Deny => Err(denied(uri)),
+            Decision::Ask => match joined.decisions.of(&(action, uri.clone(), policy), self.now) {
+                Some(Judged::Allowed { .. }) => Ok(joined),
+                Some(Judged::Denied) => Err(denied(uri)),
+                Some(Judged::Failed) | None => {
+                    let text = "Whether you may do this cannot be decided at the moment.".to_owned();
+                    Err((error::AUTHORIZATION_FAILED, text))
+                }
+            },
         }
     }
 
@@ -129,10 +146,28 @@ impl Router {
             }
         };
         let publication = PublicationId::wrapped(self.ids.next_id());
-        let stored_as = self.send_event(member, publish, publication, most, out);
+        let stored_as = if self.must_disclose(member, publish) {
+            let mut disclosed = publish.clone();
+            disclosed.options.disclose_me = true;
+            self.send_event(member, &disclosed, publication, most, out)
+        } else {
+            self.send_event(member, publish, publication, most, out)
+        };
         if publish.options.acknowledge {
             self.acknowledge(member, publish.request, publication, stored_as, out);
         }
+    }
+
+    /// Whether the authorizer wants receivers to know who published.
+    fn must_disclose(&self, member: &Member, publish: &Publish) -> bool {
+        if publish.options.disclose_me || !self.config.authorizers.contains_key(&member.authrole) {
+            return false;
+        }
+        let wish = (Action::Publish, publish.topic.clone(), MatchPolicy::Exact);
+        let judged = self
+            .joined(member.session)
+            .and_then(|joined| joined.decisions.of(&wish, self.now));
+        judged == Some(Judged::Allowed { discloses: true })
     }
 
     /// Sends an event that may be published to all who may have it, records it, and retains it if that is wanted;
@@ -226,9 +261,13 @@ impl Router {
         let permitted = self
             .permit(member, Action::Register, &procedure, options.policy)
             .and_then(|joined| {
+                if self.is_asked_of_others(&procedure, &joined.info.principal) {
+                    return Err(denied(&procedure));
+                }
                 let count = self.dealer.count(member.session);
                 within_limits(joined, options.policy, count, joined.limits.registrations)
             });
+        let name = procedure.clone();
         let registered = permitted.and_then(|()| {
             let before = (self.dealer.count(member.session), self.dealer.len());
             let text = format!("'{procedure}' is registered already.");
@@ -246,6 +285,7 @@ impl Router {
                 if is_new {
                     self.count_pattern(member, options.policy, true);
                     self.tell_registered(member.session, registration, created, out);
+                    self.authorizer_registered(&name);
                 }
             }
             Err(refusal) => refuse(member, code::REGISTER, request, &refusal, out),
@@ -303,7 +343,7 @@ impl Router {
             }
             Part::Late => return Ok(()),
         }
-        if call.procedure.is_within("wamp") {
+        if call.procedure.is_within("wamp") || call.procedure == REAUTHORIZE {
             let answer = self.meta_call(member, &call, out);
             let payload = answer.map_err(|(error, text)| Refused::Answer(error, text))?;
             let (request, details) = (call.request, ResultDetails::default());
@@ -341,6 +381,10 @@ impl Router {
             };
         }
     }
+}
+
+fn denied(uri: &Uri) -> Refusal {
+    (error::NOT_AUTHORIZED, format!("You may not use '{uri}' like this."))
 }
 
 fn within_limits(joined: &Joined, policy: MatchPolicy, count: usize, most: usize) -> Result<(), Refusal> {

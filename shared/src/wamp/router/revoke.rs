@@ -111,7 +111,7 @@ impl Router {
     }
 
     /// Permissions have changed: asks the authorizer again about what open sessions have, and takes away what they may
-    /// not have any more.
+    /// not have any more, at once or when the role's procedure has answered.
     pub(super) fn reauthorize(&mut self, only: Option<SessionId>, out: &mut Vec<Output>) {
         let reason = Uri::unchecked(error::NOT_AUTHORIZED);
         let sessions: Vec<SessionId> = match only {
@@ -140,6 +140,7 @@ impl Router {
             for id in registrations {
                 self.revoke_registration(session, id, &reason, out);
             }
+            self.ask_again(session);
         }
     }
 }

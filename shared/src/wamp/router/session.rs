@@ -5,16 +5,15 @@ use std::{collections::BTreeSet, sync::Arc};
 use crate::wamp::{
     codec::CodecId,
     id::SessionId,
-    message::{Authenticate, Hello, HelloDetails, Message, Welcome, WelcomeDetails},
-    role::{Roles, feature},
+    message::{HelloDetails, Message},
     uri::{Uri, close, error},
 };
 
 use super::{
     Class, ConnectionId, Limits, Outgoing, Output, Principal, Router,
-    authentication::{Expected, Verdict},
+    authentication::{Expected, Question},
     broker::Member,
-    calls::CalleeFeatures,
+    deciding::Decisions,
     testament::Testament,
 };
 
@@ -45,6 +44,8 @@ pub(super) enum State {
     Attached,
     /// Waits for AUTHENTICATE.
     Challenged(Box<Challenged>),
+    /// Waits for the authenticator.
+    Asking(Box<Asking>),
     /// In the realm.
     Joined(Box<Joined>),
     /// Told to go; everything that still comes is ignored.
@@ -54,9 +55,17 @@ pub(super) enum State {
 /// A HELLO whose sender has to prove who it is.
 #[derive(Debug)]
 pub(super) struct Challenged {
-    session: SessionId,
-    hello: HelloDetails,
-    expected: Expected,
+    pub(super) session: SessionId,
+    pub(super) hello: HelloDetails,
+    pub(super) expected: Expected,
+}
+
+/// A HELLO, or the answer to a challenge, that the authenticator judges.
+#[derive(Debug)]
+pub(super) struct Asking {
+    pub(super) session: SessionId,
+    pub(super) hello: HelloDetails,
+    pub(super) question: Question,
 }
 
 /// What the router knows of a session.
@@ -72,6 +81,8 @@ pub(super) struct Joined {
     pub(super) limits: Limits,
     /// Patterns among its subscriptions and registrations.
     pub(super) patterns: usize,
+    /// What the authorizer has said about it.
+    pub(super) decisions: Decisions,
 }
 
 impl Router {
@@ -89,161 +100,15 @@ impl Router {
     pub(super) fn joined(&self, session: SessionId) -> Option<&Joined> {
         match &self.connections.get(self.sessions.get(&session)?)?.state {
             State::Joined(joined) => Some(joined),
-            State::Attached | State::Challenged(_) | State::Closing => None,
+            State::Attached | State::Challenged(_) | State::Asking(_) | State::Closing => None,
         }
     }
 
     pub(super) fn joined_mut(&mut self, session: SessionId) -> Option<&mut Joined> {
         match &mut self.connections.get_mut(self.sessions.get(&session)?)?.state {
             State::Joined(joined) => Some(joined),
-            State::Attached | State::Challenged(_) | State::Closing => None,
+            State::Attached | State::Challenged(_) | State::Asking(_) | State::Closing => None,
         }
-    }
-
-    /// A message from a connection that has no session yet.
-    pub(super) fn first_message(&mut self, connection: ConnectionId, message: Message, out: &mut Vec<Output>) {
-        let is_challenged = self
-            .connections
-            .get(&connection)
-            .is_some_and(|known| matches!(known.state, State::Challenged(_)));
-        match message {
-            Message::Hello(hello) if !is_challenged => self.open(connection, *hello, out),
-            Message::Authenticate(answer) if is_challenged => self.authenticate(connection, &answer, out),
-            Message::Abort(_) => self.close(connection, close::NORMAL, out),
-            // An answer to our own GOODBYE that crossed with the peer's.
-            Message::Goodbye(_) => {}
-            other => self.violation(connection, format!("{} before a session", other.name()), out),
-        }
-    }
-
-    fn open(&mut self, id: ConnectionId, hello: Hello, out: &mut Vec<Output>) {
-        if hello.realm != self.realm {
-            let text = format!("There is no realm '{}' here.", hello.realm);
-            return self.abort(id, error::NO_SUCH_REALM, text, out);
-        }
-        let Some(connection) = self.connections.get(&id) else {
-            return;
-        };
-        let principal = connection.principal.clone();
-        if let (Some(expected), Some(coati), false) = (&self.config.contracts, &hello.details.coati, principal.internal)
-            && coati.contracts != *expected
-        {
-            let text = "This client was built against other contracts than the server's.".to_owned();
-            return self.abort(id, error::CLIENT_OUTDATED, text, out);
-        }
-        let session = loop {
-            let drawn = SessionId::wrapped(self.ids.next_id());
-            if !self.sessions.contains_key(&drawn) {
-                break drawn;
-            }
-        };
-        let date = self.date(self.now);
-        let verdict = match &mut self.config.authentication {
-            Some(authentication) if !principal.internal => {
-                authentication.hello(&hello.details, &principal, session, &date)
-            }
-            Some(_) | None => Verdict::Welcome(principal),
-        };
-        match verdict {
-            Verdict::Welcome(principal) => self.welcome(id, session, principal, &hello.details, out),
-            Verdict::Challenge(challenge, expected) => {
-                let hello = hello.details;
-                let challenged = Challenged {
-                    session,
-                    hello,
-                    expected,
-                };
-                if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.state = State::Challenged(Box::new(challenged));
-                }
-                control(id, Message::Challenge(challenge), out);
-            }
-            Verdict::Refuse(reason, text) => self.abort(id, reason, text.to_owned(), out),
-        }
-    }
-
-    /// The answer to a challenge.
-    fn authenticate(&mut self, id: ConnectionId, answer: &Authenticate, out: &mut Vec<Output>) {
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return;
-        };
-        let State::Challenged(challenged) = std::mem::replace(&mut connection.state, State::Attached) else {
-            return;
-        };
-        let Challenged {
-            session,
-            hello,
-            expected,
-        } = *challenged;
-        match expected.prove(answer) {
-            Some(principal) if !self.sessions.contains_key(&session) => {
-                self.welcome(id, session, principal, &hello, out);
-            }
-            Some(_) | None => {
-                let text = "The name or the proof is wrong.".to_owned();
-                self.abort(id, error::AUTHENTICATION_FAILED, text, out);
-            }
-        }
-    }
-
-    /// Opens a session for somebody who has proven who it is.
-    fn welcome(
-        &mut self,
-        id: ConnectionId,
-        session: SessionId,
-        principal: Principal,
-        hello: &HelloDetails,
-        out: &mut Vec<Output>,
-    ) {
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return;
-        };
-        let limits = match self.config.limits.get(&principal.authrole) {
-            Some(limits) => *limits,
-            None if principal.internal => Limits::COMPONENT,
-            None => Limits::BROWSER,
-        };
-        let meta = principal.internal
-            || self.config.meta_roles.contains(&principal.authrole)
-            || self.config.authorizer.allows_meta(&principal);
-        let member = Arc::new(Member {
-            meta,
-            session,
-            connection: id,
-            codec: connection.codec,
-            authid: principal.authid.clone(),
-            authrole: principal.authrole.clone(),
-        });
-        let roles = &hello.roles;
-        let features = CalleeFeatures {
-            cancels: roles.has("callee", feature::CALL_CANCELING),
-            progresses: roles.has("callee", feature::PROGRESSIVE_CALL_RESULTS),
-            takes_streams: roles.has("callee", feature::PROGRESSIVE_CALL_INVOCATIONS),
-            times_out: roles.has("callee", feature::CALL_TIMEOUT),
-            streams: roles.has("caller", feature::PROGRESSIVE_CALL_INVOCATIONS),
-        };
-        let welcome = Welcome {
-            session,
-            details: welcome(&self.realm, &principal, meta, !self.history.has_no_topics()),
-        };
-        self.calls.join(Arc::clone(&member), features, limits.calls);
-        connection.state = State::Joined(Box::new(Joined {
-            info: SessionInfo {
-                session,
-                principal,
-                base: None,
-                grants: BTreeSet::new(),
-            },
-            member,
-            revokes_subscriptions: roles.has("subscriber", feature::SUBSCRIPTION_REVOCATION),
-            revokes_registrations: roles.has("callee", feature::REGISTRATION_REVOCATION),
-            testaments: Vec::new(),
-            limits,
-            patterns: 0,
-        }));
-        self.sessions.insert(session, id);
-        control(id, Message::Welcome(Box::new(welcome)), out);
-        self.tell_joined(session, out);
     }
 
     /// Takes a session out of the realm: subscriptions, registrations, calls, base.
@@ -314,7 +179,7 @@ impl Router {
         }
     }
 
-    fn abort(&mut self, connection: ConnectionId, reason: &str, text: String, out: &mut Vec<Output>) {
+    pub(super) fn abort(&mut self, connection: ConnectionId, reason: &str, text: String, out: &mut Vec<Output>) {
         if let Some(session) = self.session_at(connection) {
             self.leave(session, out);
         }
@@ -322,7 +187,7 @@ impl Router {
         self.close(connection, reason, out);
     }
 
-    fn close(&mut self, id: ConnectionId, reason: &str, out: &mut Vec<Output>) {
+    pub(super) fn close(&mut self, id: ConnectionId, reason: &str, out: &mut Vec<Output>) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.state = State::Closing;
             out.push(Output::Close {
@@ -349,19 +214,6 @@ impl Router {
         if let Some(former) = former.filter(|former| *former != base) {
             self.bases.remove(&former);
         }
-    }
-}
-
-fn welcome(realm: &Uri, principal: &Principal, meta: bool, history: bool) -> WelcomeDetails {
-    WelcomeDetails {
-        roles: Roles::router(meta, history),
-        agent: Some(concat!("coati-", env!("CARGO_PKG_VERSION")).to_owned()),
-        realm: Some(realm.clone()),
-        authid: Some(principal.authid.clone()),
-        authrole: Some(principal.authrole.clone()),
-        authmethod: Some(principal.authmethod.clone()),
-        authprovider: Some(principal.authprovider.clone()),
-        authextra: None,
     }
 }
 

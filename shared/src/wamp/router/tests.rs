@@ -3,6 +3,7 @@
 mod authenticating;
 mod authorizing;
 mod calling;
+mod deciding;
 mod history;
 mod meta;
 mod model;
@@ -152,6 +153,7 @@ fn shown(output: Output) -> (u64, String) {
                 without_large_ids(std::str::from_utf8(&frame).expect("JSON")),
             )
         }
+        Output::Pause { connection, paused } => (connection.0, format!("paused {paused}")),
         Output::Close { connection, reason } => (connection.0, format!("close {reason}")),
         Output::Store(change) => (0, format!("store {} without {:?}", change.number, change.evicted)),
     }

@@ -1,6 +1,7 @@
 //! Proving who one is: methods, their order, and what those who fail get to see.
 
 use super::*;
+use crate::wamp::message::Challenge;
 use crate::wamp::router::authentication::{derive_key, from_hex, sign_challenge};
 use ed25519_dalek::{Signer, SigningKey};
 
@@ -180,6 +181,36 @@ fn a_signature_proves_a_key_and_the_key_tells_the_user() {
         FAILED,
         "somebody else's key"
     );
+}
+
+#[test]
+fn scram_looks_alike_for_strangers_and_the_server_proves_itself_too() {
+    let credential = ScramCredential::new(Kdf::Pbkdf2, b"salt".to_vec(), 10, b"salted password");
+    let scram = |authid: &str, knows: &[u8]| {
+        let mut world = World::with(RouterConfig {
+            authentication: Some(Authentication::new([7; 32]).scram("anna", "user", credential.clone())),
+            ..RouterConfig::new(1)
+        });
+        let details = format!(r#""authmethods":["scram"],"authid":"{authid}","authextra":{{"nonce":"AQIDBAUGBwgJ"}}"#);
+        let challenge = challenge(&mut world, 1, &details);
+        let challenge: Challenge = match CodecId::Json.decode(challenge.into()) {
+            Ok(Message::Challenge(challenge)) => challenge,
+            other => panic!("{other:?}"),
+        };
+        let names: Vec<&String> = challenge.extra.keys().collect();
+        assert_eq!(names, ["iterations", "kdf", "nonce", "salt"]);
+        let proof = crate::wamp::router::authentication::answer_scram(authid, "AQIDBAUGBwgJ", &challenge.extra, knows);
+        let proof = proof.expect("a whole challenge");
+        world.say(1, &format!(r#"[5,"{proof}",{{}}]"#))[0].1.clone()
+    };
+    let welcome = scram("anna", b"salted password");
+    assert!(
+        welcome.contains(r#""authextra":{"scram_server_signature":"#),
+        "{welcome}"
+    );
+    for (authid, knows) in [("anna", &b"guess"[..]), ("bert", b"salted password")] {
+        assert!(scram(authid, knows).contains(FAILED), "{authid}");
+    }
 }
 
 #[test]

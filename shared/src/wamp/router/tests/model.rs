@@ -158,6 +158,7 @@ impl Run {
         while let Some(input) = inputs.pop_front() {
             for output in self.router.handle(input) {
                 match output {
+                    Output::Pause { .. } => {}
                     Output::Close { connection, .. } => {
                         let who = self.slot(connection)?;
                         seen.push(Seen {
