@@ -1,7 +1,7 @@
 # What a developer types; each line is one script, so that all of it also works without make.
 .DEFAULT_GOAL := help
 parts := $(addprefix setup-,target bindgen leptos node npm chromium postgres python autobahn sqlite)
-.PHONY: help run dev check test e2e test-wasm interop conformance bench bench-router release release-check sizes setup-all $(parts)
+.PHONY: help run dev check test e2e test-wasm interop conformance fuzz bench bench-router release release-check sizes setup-all $(parts)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,8 @@ interop: ## WAMP clients by others walk over our router (part of make test)
 	@scripts/interop.sh
 conformance: ## Autobahn's WebSocket test suite against our sockets; needs CPython 2.7
 	@scripts/conformance.sh
+fuzz: ## libFuzzer on what reads bytes from outside (make test replays 200,000 mutations each)
+	@scripts/fuzz.sh
 bench: ## criterion benchmarks
 	@scripts/bench.sh
 bench-router: ## our router beside bare sockets and Crossbar (where it is installed)

@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod batch;
+pub mod fuzzing;
 mod rate;
 mod rawsocket;
 mod reader;

@@ -19,6 +19,8 @@ pub mod tree_host;
 
 pub use component::Component;
 pub use config::Config;
+#[doc(hidden)]
+pub use connection::fuzzing;
 pub use error::{Error, ErrorKind, Result};
 pub use http::assets::Asset;
 pub use router::RealmHandle;

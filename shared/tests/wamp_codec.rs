@@ -247,6 +247,45 @@ fn bytes_are_nul_and_base64_in_json_and_bytes_elsewhere() {
 }
 
 #[test]
+fn numbers_of_cbor_beyond_64_bits_are_read_as_near_as_may_be() {
+    let json = |number: &str| -> String {
+        let frame = Bytes::from([&hex("85 10 01 a0 61 61 81")[..], &hex(number)].concat());
+        let Ok(Message::Publish(publish)) = CodecId::Cbor.decode(frame) else {
+            panic!("{number} is taken")
+        };
+        let json = publish.payload.transcode(CodecId::Json).expect("transcoded");
+        String::from_utf8(json.args().to_vec()).expect("text")
+    };
+    assert_eq!(json("c2 41 07"), "[7]");
+    assert_eq!(json("c3 41 07"), "[-8]");
+    assert_eq!(json("c2 49 01 0000000000000000"), "[1.8446744073709552e+19]");
+    assert_eq!(json("3b ffffffffffffffff"), "[-1.8446744073709552e+19]");
+    let most = "ffffffffffffffffffffffffffffffff";
+    assert_eq!(json(&format!("c2 50 {most}")), "[3.402823669209385e+38]");
+    assert_eq!(json(&format!("c3 50 7f{}", &most[2..])), "[-1.7014118346046923e+38]");
+    let below = hex(&format!("85 10 01 a0 61 61 81 c3 50 {most}"));
+    assert!(
+        CodecId::Cbor.decode(below).is_err(),
+        "refused when it comes, not lost when it is handed on"
+    );
+}
+
+#[test]
+fn keys_that_are_numbers_are_short_in_json() {
+    let value = Dynamic::Map(
+        [1.0, 2.5, 1e300, -5e-324]
+            .map(|key| (Dynamic::Real(key), Dynamic::Null))
+            .into(),
+    );
+    let there = Payload::encode(CodecId::Msgpack, &(value,)).expect("arguments");
+    let json = there.transcode(CodecId::Json).expect("transcoded");
+    assert_eq!(
+        json.args(),
+        r#"[{"1.0":null,"2.5":null,"1e300":null,"-5e-324":null}]"#.as_bytes()
+    );
+}
+
+#[test]
 fn what_json_cannot_say_is_bent_to_it() {
     let value = Dynamic::List(vec![Dynamic::Map(vec![
         (Dynamic::Integer(7), Dynamic::Real(f64::NAN)),

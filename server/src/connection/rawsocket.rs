@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 mod frames;
 mod handshake;
 
-use frames::{RawIncoming, RawOutgoing};
+pub(super) use frames::RawIncoming;
+use frames::RawOutgoing;
 use handshake::Refusal;
 
 use super::{

@@ -118,7 +118,8 @@ impl Dynamic {
             Self::Boolean(value) => value.to_string(),
             Self::Integer(value) => value.to_string(),
             Self::Unsigned(value) => value.to_string(),
-            Self::Real(value) => value.to_string(),
+            // With an exponent: written out, the largest and smallest take hundreds of digits.
+            Self::Real(value) => format!("{value:?}"),
             Self::Binary(bytes) => binary_text(&bytes),
             Self::List(_) | Self::Map(_) => serde_json::to_string(&self.in_key().for_json()).unwrap_or_default(),
         }
@@ -250,6 +251,15 @@ impl<'de> de::Visitor<'de> for Visitor {
     }
     fn visit_u64<E>(self, value: u64) -> Result<Dynamic, E> {
         Ok(i64::try_from(value).map_or(Dynamic::Unsigned(value), Dynamic::Integer))
+    }
+    /// Numbers beyond 64 bits, which CBOR has, are read as near as an `f64` gets.
+    #[expect(clippy::cast_precision_loss, reason = "what fits into 64 bits is kept as it is")]
+    fn visit_i128<E>(self, value: i128) -> Result<Dynamic, E> {
+        Ok(i64::try_from(value).map_or(Dynamic::Real(value as f64), Dynamic::Integer))
+    }
+    #[expect(clippy::cast_precision_loss, reason = "what fits into 64 bits is kept as it is")]
+    fn visit_u128<E: de::Error>(self, value: u128) -> Result<Dynamic, E> {
+        u64::try_from(value).map_or(Ok(Dynamic::Real(value as f64)), |value| self.visit_u64(value))
     }
     fn visit_f64<E>(self, value: f64) -> Result<Dynamic, E> {
         Ok(Dynamic::Real(value))

@@ -19,7 +19,7 @@ const PONG: u8 = 2;
 
 /// The reading half.
 #[derive(Debug)]
-pub(super) struct RawIncoming<R> {
+pub(in crate::connection) struct RawIncoming<R> {
     reader: R,
     /// What was read and is no whole frame yet. Grows with what has come, not with what is announced.
     buffer: BytesMut,
@@ -27,7 +27,7 @@ pub(super) struct RawIncoming<R> {
 }
 
 impl<R: AsyncRead + Send + Unpin> RawIncoming<R> {
-    pub(super) fn new(reader: R, largest: usize) -> Self {
+    pub(in crate::connection) fn new(reader: R, largest: usize) -> Self {
         Self {
             reader,
             buffer: BytesMut::new(),

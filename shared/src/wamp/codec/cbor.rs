@@ -117,7 +117,14 @@ impl<'a> Scanner<'a> {
                 }
                 Ok(())
             }
-            (6, _) => self.value(depth - 1),
+            (6, tag) => {
+                // A negative number of 128 bits, as no reader of ours could take it.
+                let content = self.bytes.get(self.at..).unwrap_or_default();
+                if tag == Some(3) && matches!(content, [0x50, 0x80..=0xff, ..]) {
+                    return Err(DecodeError::malformed("number out of range", self.at));
+                }
+                self.value(depth - 1)
+            }
             // False, true, null, undefined and floats. Other simple values mean nothing to anybody.
             _ => match self.bytes.get(start) {
                 Some(0xf4..=0xf7 | 0xf9..=0xfb) => Ok(()),

@@ -1,0 +1,4 @@
+//! Hands `frames::batched` to libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| coati_fuzz::frames::batched(bytes));

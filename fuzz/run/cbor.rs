@@ -1,0 +1,4 @@
+//! Hands `codec::cbor` to libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| coati_fuzz::codec::cbor(bytes));

@@ -1,0 +1,4 @@
+//! Hands `names::path` to libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| coati_fuzz::names::path(bytes));

@@ -1,0 +1,4 @@
+//! Hands `frames::rawsocket` to libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| coati_fuzz::frames::rawsocket(bytes));

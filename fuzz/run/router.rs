@@ -1,0 +1,4 @@
+//! Hands `router::conversation` to libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| coati_fuzz::router::conversation(bytes));

@@ -1,0 +1,4 @@
+//! Hands `frames::websocket` to libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| coati_fuzz::frames::websocket(bytes));
