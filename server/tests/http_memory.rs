@@ -1,15 +1,33 @@
-//! What is announced takes no memory. Alone in its program, because memory is measured for the whole of it.
+//! What one peer announces or does not read takes no memory. Alone in its program, because memory is measured for the
+//! whole of it.
 
 mod support;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use coati_server::{
     Server,
     config::{RawAddress, RawSocket},
+    router::Open,
 };
+use serde_json::json;
 use support::{
-    octets::{Octets, ws_head},
+    get,
+    octets::{Octets, ws_frame, ws_head},
     private,
+    raw::Raw,
 };
+use tokio::sync::Mutex;
+
+/// One test at a time.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// Resident memory of this process, in bytes.
 fn resident() -> u64 {
@@ -20,6 +38,7 @@ fn resident() -> u64 {
 
 #[tokio::test]
 async fn announced_gigabytes_take_no_memory() {
+    let _alone = ALONE.lock().await;
     let mut config = private();
     let address = RawAddress::Tcp("127.0.0.1:0".parse().expect("an address"));
     let role = "component".to_owned();
@@ -58,5 +77,99 @@ async fn announced_gigabytes_take_no_memory() {
         grown < 4 << 20,
         "50 announced gigabytes and 50 times 4 MiB took {grown} bytes"
     );
+    server.stop().await;
+}
+
+/// Joins and subscribes to `news`.
+async fn subscriber(to: SocketAddr) -> Octets {
+    let mut peer = Octets::tcp(to).await;
+    let offer = "Sec-WebSocket-Protocol: wamp.2.json\r\n";
+    assert_eq!(peer.upgrade(to, offer).await, 101);
+    for request in [
+        json!([1, "realm1", {"roles": {"subscriber": {}}}]),
+        json!([32, 1, {}, "news"]),
+    ] {
+        peer.send(&ws_frame(0x81, request.to_string().as_bytes())).await;
+        peer.ws_frame().await.expect("an answer");
+    }
+    peer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f35_one_that_never_reads_costs_five_hundred_others_nothing() {
+    const OTHERS: u64 = 500;
+    const EVENTS: u64 = 320;
+    /// Published before all others have read all.
+    const AT_ONCE: u64 = 16;
+    const CAP: usize = 256 * 1024;
+    let _alone = ALONE.lock().await;
+    let mut config = private();
+    config.connections.per_address = 600;
+    config.connections.queue.bytes = CAP;
+    // Long enough for the one to be told, should it begin to read.
+    config.connections.farewell = Duration::from_secs(10);
+    let server = Server::builder()
+        .config(config)
+        .authorizer(Box::new(Open))
+        .start()
+        .await
+        .expect("the server starts");
+    let to = server.address();
+    let received = Arc::new(AtomicU64::new(0));
+    let mut reading = tokio::task::JoinSet::new();
+    for _ in 0..OTHERS {
+        let (mut peer, received) = (subscriber(to).await, received.clone());
+        reading.spawn(async move {
+            for number in 1..=EVENTS {
+                let event = peer.ws_frame().await.expect("an event").payload;
+                assert!(
+                    event.ends_with(format!(",{number}]]").as_bytes()),
+                    "in order, without a gap"
+                );
+                received.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    let mut slow = subscriber(to).await;
+    let mut publisher = Raw::anonymous(&server).await;
+    let text = "x".repeat(4 * 1024);
+    let (mut before, mut most_memory, mut most_queued) = (0, 0, 0);
+    for number in 1..=EVENTS {
+        publisher.send(json!([16, number, {}, "news", [text, number]])).await;
+        if number % AT_ONCE > 0 {
+            continue;
+        }
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while received.load(Ordering::Relaxed) < number * OTHERS {
+            assert!(Instant::now() < deadline, "an event is lost");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // The others have read everything: what is queued is for the one.
+        most_queued = most_queued.max(server.realm().stats().queue_bytes);
+        if before == 0 {
+            before = resident();
+        }
+        most_memory = most_memory.max(resident().saturating_sub(before));
+    }
+    while let Some(ended) = reading.join_next().await {
+        ended.expect("every event came");
+    }
+    let stats = server.realm().stats();
+    assert_eq!(stats.slow_peers, 1, "{stats:?}");
+    assert!(
+        CAP / 2 < most_queued && most_queued <= CAP,
+        "{most_queued} bytes were queued"
+    );
+    assert!(
+        most_memory < CAP as u64 + (2 << 20),
+        "{most_memory} bytes more than at the start"
+    );
+    let metrics = get(to, "/metrics", &[]).await.text();
+    assert!(
+        metrics.lines().any(|line| line == "coati_slow_peers_closed_total 1"),
+        "{metrics}"
+    );
+    assert_eq!(slow.ws_close().await, 1013, "try again later");
+    assert_eq!(server.realm().stats().queue_bytes, 0);
     server.stop().await;
 }

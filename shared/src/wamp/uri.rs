@@ -13,6 +13,9 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uri(Arc<str>);
 
+/// Longest name or pattern, in bytes.
+pub const URI_LIMIT: usize = 1024;
+
 /// How a subscription or registration matches the names that are published or called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -29,7 +32,7 @@ pub enum MatchPolicy {
 /// Which characters a name may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Syntax {
-    /// Anything but dots, `#` and white space inside a component.
+    /// Anything but dots, `#`, white space, control characters and what nobody sees inside a component.
     #[default]
     Loose,
     /// Lower-case letters, digits and underscores only.
@@ -51,7 +54,7 @@ impl Uri {
         Self::checked(text, Syntax::Strict, MatchPolicy::Exact)
     }
 
-    /// A full name by the loose rule: `^([^\s.#]+\.)*([^\s.#]+)$`.
+    /// A full name by the loose rule: `^([^\s.#]+\.)*([^\s.#]+)$`, and without characters that nobody sees.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if the text does not follow the rule.
@@ -104,6 +107,13 @@ impl Uri {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || ancestor.is_empty())
     }
 
+    /// Whether the first component is `wamp`, or can be taken for it: names that look like those of the router itself.
+    #[must_use]
+    pub fn resembles_wamp(&self) -> bool {
+        let first = self.0.split('.').next().unwrap_or_default();
+        first.chars().count() == 4 && first.chars().map(lookalike).eq("wamp".chars())
+    }
+
     /// Whether this name, used as a pattern by `policy`, covers `name`.
     #[must_use]
     pub fn matches(&self, policy: MatchPolicy, name: &str) -> bool {
@@ -124,9 +134,33 @@ impl Uri {
     }
 }
 
+/// The letter of `wamp` that a character looks like, in the alphabets that have one; otherwise the character itself.
+fn lookalike(character: char) -> char {
+    match character {
+        'w' | 'W' | '\u{51c}' | '\u{51d}' | '\u{ff37}' | '\u{ff57}' => 'w',
+        'a' | 'A' | '\u{251}' | '\u{391}' | '\u{3b1}' | '\u{410}' | '\u{430}' | '\u{ff21}' | '\u{ff41}' => 'a',
+        'm' | 'M' | '\u{39c}' | '\u{41c}' | '\u{43c}' | '\u{ff2d}' | '\u{ff4d}' => 'm',
+        'p' | 'P' | '\u{3a1}' | '\u{3c1}' | '\u{420}' | '\u{440}' | '\u{ff30}' | '\u{ff50}' => 'p',
+        other => other,
+    }
+}
+
+/// Characters without a shape of their own: two names that differ by one look the same, in logs too.
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
 /// The rules of the basic profile, with the empty components that patterns allow: in a prefix the last one, in a
 /// wildcard any.
 fn is_valid(text: &str, syntax: Syntax, policy: MatchPolicy) -> bool {
+    if text.len() > URI_LIMIT {
+        return false;
+    }
     let last = text.bytes().filter(|byte| *byte == b'.').count();
     text.split('.').enumerate().all(|(index, component)| {
         if component.is_empty() {
@@ -137,7 +171,9 @@ fn is_valid(text: &str, syntax: Syntax, policy: MatchPolicy) -> bool {
             };
         }
         match syntax {
-            Syntax::Loose => component.chars().all(|c| !c.is_whitespace() && c != '#'),
+            Syntax::Loose => component
+                .chars()
+                .all(|c| !c.is_whitespace() && c != '#' && !is_invisible(c)),
             Syntax::Strict => component.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'z' | b'_')),
         }
     })

@@ -7,7 +7,7 @@ use std::{
 
 mod files;
 mod outside;
-mod raccoon;
+mod tables;
 mod walls;
 
 /// A text file of the workspace: its path from the root, with `/`, and its content.

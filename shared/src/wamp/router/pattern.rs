@@ -100,17 +100,18 @@ impl<V: Copy> Patterns<V> {
             .copied()
     }
 
-    fn wildcards<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a V)> + 'a {
+    fn wildcards<'a>(&'a self, name: &'a str) -> Wildcards<'a, V> {
         // Counting the components is left until there is a wildcard at all.
         let same = if self.wildcard.is_empty() {
             None
         } else {
             self.wildcard.get(&components(name))
         };
-        same.into_iter()
-            .flatten()
-            .filter(move |(pattern, _)| pattern.matches(MatchPolicy::Wildcard, name))
-            .map(|(pattern, value)| (pattern.as_str(), value))
+        Wildcards {
+            open: same.map(|_| (String::new(), Some(name))).into_iter().collect(),
+            same,
+            looked: 0,
+        }
     }
 
     fn prefixes<'a>(&'a self, name: &'a str) -> Prefixes<'a, V> {
@@ -152,6 +153,49 @@ impl<'a, V> Iterator for Prefixes<'a, V> {
                 common -= 1;
             }
             self.end = Some(Bound::Included(common));
+        }
+        None
+    }
+}
+
+/// The wildcards that match a name, in a sorted map of those with as many components. Follows the name from left to right
+/// and only where there is a pattern that begins like that, so that what others have subscribed to costs nothing.
+struct Wildcards<'a, V> {
+    same: Option<&'a BTreeMap<Uri, V>>,
+    /// Beginnings of patterns that match so far, each with what is left of the name; none = nothing is left.
+    open: Vec<(String, Option<&'a str>)>,
+    /// How many beginnings were looked for.
+    looked: usize,
+}
+
+impl<'a, V> Iterator for Wildcards<'a, V> {
+    type Item = (&'a str, &'a V);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let same = self.same?;
+        while let Some((begin, left)) = self.open.pop() {
+            let Some(left) = left else {
+                match same.get_key_value(begin.as_str()) {
+                    Some((pattern, value)) => return Some((pattern.as_str(), value)),
+                    None => continue,
+                }
+            };
+            let (component, rest) = match left.split_once('.') {
+                Some((component, rest)) => (component, Some(rest)),
+                None => (left, None),
+            };
+            let dot = if rest.is_some() { "." } else { "" };
+            let blank = (!component.is_empty()).then_some("");
+            for component in [Some(component), blank].into_iter().flatten() {
+                let begin = format!("{begin}{component}{dot}");
+                self.looked += 1;
+                let first = same
+                    .range::<str, _>((Bound::Included(begin.as_str()), Bound::Unbounded))
+                    .next();
+                if first.is_some_and(|(pattern, _)| pattern.as_str().starts_with(&begin)) {
+                    self.open.push((begin, rest));
+                }
+            }
         }
         None
     }
@@ -223,6 +267,21 @@ mod tests {
             assert_eq!(patterns.best("a.b"), None);
             assert!(patterns.wildcard.is_empty());
         }
+    }
+
+    #[test]
+    fn what_others_subscribe_to_costs_a_publication_nothing() {
+        let mut patterns = Patterns::default();
+        for number in 0..10_000 {
+            let base = format!("base{number}");
+            patterns.insert(MatchPolicy::Wildcard, Uri::unchecked(format!("{base}..c.d")), number);
+            patterns.insert(MatchPolicy::Prefix, Uri::unchecked(format!("{base}.")), number);
+        }
+        let mut found = patterns.wildcards("base77.b.c.d");
+        assert_eq!(found.by_ref().map(|(_, value)| *value).collect::<Vec<_>>(), [77]);
+        assert!(found.looked <= 8, "{} beginnings for four components", found.looked);
+        let mut found = patterns.wildcards("other.b.c.d");
+        assert!(found.next().is_none() && found.looked <= 2);
     }
 
     fn policy() -> impl Strategy<Value = MatchPolicy> {

@@ -120,6 +120,12 @@ impl Router {
                 }
             };
         }
+        if matches!(action, Action::Register | Action::Publish) && uri.resembles_wamp() {
+            return Err((
+                error::INVALID_URI,
+                format!("'{uri}' could be taken for a reserved name."),
+            ));
+        }
         match self.config.authorizer.authorize(&joined.info, action, uri, policy) {
             Decision::Allow => Ok(joined),
             Decision::Deny => Err(denied(uri)),

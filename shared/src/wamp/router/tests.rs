@@ -1,5 +1,6 @@
 //! The router as its shell sees it. Messages are written as JSON frames; large ids read as `ID`.
 
+mod abusing;
 mod authenticating;
 mod authorizing;
 mod calling;

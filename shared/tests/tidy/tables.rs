@@ -1,16 +1,22 @@
-//! The table of Raccoon's behaviours is complete, and each line names a test that exists and is not ignored.
+//! Tables of tests are complete, and each line names tests that exist and are not ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Source, sources};
 
-/// What the table must speak of: letter, first and last number, and the numbers in between that it leaves out.
-const BEHAVIOURS: [(char, u32, u32, &[u32]); 4] = [
+/// What a table must speak of: letter, first and last number, and the numbers in between that it leaves out.
+type Numbers = [(char, u32, u32, &'static [u32])];
+
+/// The table of Raccoon's behaviours.
+const BEHAVIOURS: &Numbers = &[
     ('N', 1, 53, &[9, 10, 11, 12, 34, 41]),
     ('S', 1, 11, &[]),
     ('G', 1, 27, &[17, 25]),
     ('R', 1, 20, &[6]),
 ];
+
+/// The table of faults and of abuse of the protocol.
+const FAULTS: &Numbers = &[('F', 35, 36, &[]), ('F', 51, 67, &[])];
 
 /// Names of the functions that are tests, and of those that are ignored.
 fn tests<'a>(sources: impl Iterator<Item = &'a Source>) -> BTreeMap<String, bool> {
@@ -33,8 +39,8 @@ fn tests<'a>(sources: impl Iterator<Item = &'a Source>) -> BTreeMap<String, bool
     found
 }
 
-fn complaints(table: &str, tests: &BTreeMap<String, bool>) -> Vec<String> {
-    let mut missing: BTreeSet<String> = BEHAVIOURS
+fn complaints(table: &str, numbers: &Numbers, tests: &BTreeMap<String, bool>) -> Vec<String> {
+    let mut missing: BTreeSet<String> = numbers
         .iter()
         .flat_map(|(letter, first, last, left_out)| {
             let numbers = (*first..=*last).filter(|number| !left_out.contains(number));
@@ -44,20 +50,22 @@ fn complaints(table: &str, tests: &BTreeMap<String, bool>) -> Vec<String> {
     let mut complaints = Vec::new();
     for line in table.lines().filter(|line| line.starts_with("| ")) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let [behaviour, _, test] = cells.as_slice() else {
+        let [behaviour, _, named] = cells.as_slice() else {
             complaints.push(format!("three columns, please: {line}"));
             continue;
         };
-        if *behaviour == "behaviour" {
+        if ["behaviour", "fault"].contains(behaviour) {
             continue;
         }
         if !missing.remove(*behaviour) {
             complaints.push(format!("{behaviour} is unknown, or there twice"));
         }
-        match tests.get(test.trim_matches('`')) {
-            None => complaints.push(format!("{behaviour}: there is no test {test}")),
-            Some(true) => complaints.push(format!("{behaviour}: {test} is ignored")),
-            Some(false) => {}
+        for test in named.split(", ") {
+            match tests.get(test.trim_matches('`')) {
+                None => complaints.push(format!("{behaviour}: there is no test {test}")),
+                Some(true) => complaints.push(format!("{behaviour}: {test} is ignored")),
+                Some(false) => {}
+            }
         }
     }
     complaints.extend(missing.iter().map(|behaviour| format!("{behaviour} has no line")));
@@ -65,16 +73,21 @@ fn complaints(table: &str, tests: &BTreeMap<String, bool>) -> Vec<String> {
 }
 
 #[test]
-fn each_behaviour_of_raccoon_names_a_test() {
+fn each_behaviour_of_raccoon_and_each_fault_names_its_tests() {
     let sources = sources();
-    let table = sources.iter().find(|source| source.path == "shared/tests/raccoon.md");
     let tests = tests(
         sources
             .iter()
             .filter(|source| source.is_rust() && !source.is_this_test()),
     );
-    let complaints = complaints(&table.expect("the table").text, &tests);
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    for (path, numbers) in [
+        ("shared/tests/raccoon.md", BEHAVIOURS),
+        ("server/tests/faults.md", FAULTS),
+    ] {
+        let table = sources.iter().find(|source| source.path == path).expect("the table");
+        let complaints = complaints(&table.text, numbers, &tests);
+        assert!(complaints.is_empty(), "{path}:\n{}", complaints.join("\n"));
+    }
 }
 
 #[test]
@@ -83,20 +96,23 @@ fn a_table_that_promises_too_much_is_refused() {
     let tests = tests([Source::new("a.rs", code)].iter());
     assert_eq!(tests.keys().collect::<Vec<_>>(), ["bad", "good", "wide"]);
     let of = |table: &str| {
-        let all = complaints(table, &tests);
+        let all = complaints(table, BEHAVIOURS, &tests);
         all.into_iter()
             .filter(|text| !text.ends_with("has no line"))
             .collect::<Vec<_>>()
     };
-    assert_eq!(of("| N1 | a | `good` |\n| N2 | b | `wide` |"), Vec::<String>::new());
+    assert_eq!(
+        of("| N1 | a | `good`, `wide` |\n| N2 | b | `wide` |"),
+        Vec::<String>::new()
+    );
     for bad in [
         "| N1 | a | `bad` |",
         "| N1 | a | `none` |",
-        "| N1 | a | `gone` |",
+        "| N1 | a | `good`, `gone` |",
         "| N9 | a | `good` |",
         "| N1 | a |",
     ] {
         assert_eq!(of(bad).len(), 1, "{bad}");
     }
-    assert!(complaints("", &tests).contains(&"R20 has no line".to_owned()));
+    assert!(complaints("", BEHAVIOURS, &tests).contains(&"R20 has no line".to_owned()));
 }
