@@ -53,7 +53,7 @@ impl RowSource for Million {
             topic: name,
         }))
     }
-    fn subscribe(&self, _: String, _: Rc<dyn Fn(Frame)>) -> Later<Hold> {
+    fn subscribe(&self, _: String, _: Rc<dyn Fn(Option<Frame>)>) -> Later<Hold> {
         now(Ok(Box::new(())))
     }
     fn open(&self, window: WindowId) -> Later<Snapshot> {

@@ -18,7 +18,7 @@ use shared::{
     testing,
 };
 
-type Listener = Rc<dyn Fn(Frame)>;
+type Listener = Rc<dyn Fn(Option<Frame>)>;
 
 /// One window of the source, with all its frames.
 #[derive(Clone)]
@@ -90,7 +90,7 @@ impl Source {
                 .map(|(_, heard)| heard.clone())
                 .collect();
             if !self.deaf.get() && !self.down.get() {
-                listeners.iter().for_each(|heard| heard(frame.clone()));
+                listeners.iter().for_each(|heard| heard(Some(frame.clone())));
             }
         }
     }
@@ -270,6 +270,60 @@ fn a_lost_frame_is_noticed_with_the_next_and_made_good() {
         testing::settle().await;
         assert_eq!(shown(&live), source.rows(Range::new(0, 100)));
         assert_eq!(*source.calls.borrow(), ["resume"], "nothing but what was missed");
+    });
+}
+
+#[test]
+fn who_is_told_that_frames_were_left_out_asks_for_them_once() {
+    testing::run(async {
+        let source = Source::new(500);
+        let live = live(&source);
+        live.show(Query::default(), Range::new(0, 100));
+        testing::settle().await;
+        source.deaf.set(true);
+        (0..20).for_each(|number| source.change(|values| values[number].1 = 7));
+        source.deaf.set(false);
+        source.calls.borrow_mut().clear();
+        let heard = source
+            .listeners
+            .borrow()
+            .values()
+            .next()
+            .map(|(_, heard)| heard.clone());
+        heard.expect("it listens")(None);
+        testing::settle().await;
+        assert_eq!(shown(&live), source.rows(Range::new(0, 100)));
+        assert_eq!(*source.calls.borrow(), ["resume"]);
+    });
+}
+
+#[test]
+fn a_frame_that_overtakes_the_answer_to_a_resume_is_not_lost() {
+    testing::run(async {
+        let source = Source::new(500);
+        let live = live(&source);
+        live.show(Query::default(), Range::new(0, 100));
+        testing::settle().await;
+        source.deaf.set(true);
+        source.change(|values| values[3].1 = 7);
+        source.deaf.set(false);
+        let heard = source
+            .listeners
+            .borrow()
+            .values()
+            .next()
+            .map(|(_, heard)| heard.clone());
+        let heard = heard.expect("it listens");
+        source.calls.borrow_mut().clear();
+        heard(None);
+        while source.running.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+        // The server has answered and the answer is on its way: this frame is not in it, and nothing comes after it.
+        tokio::task::yield_now().await;
+        source.change(|values| values[4].1 = 8);
+        testing::settle().await;
+        assert_eq!(shown(&live), source.rows(Range::new(0, 100)));
     });
 }
 

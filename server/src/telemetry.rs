@@ -13,6 +13,10 @@ pub const CONNECTIONS: &str = "coati_connections";
 pub const QUEUE_BYTES: &str = "coati_queue_bytes";
 /// Peers closed because they read too slowly.
 pub const SLOW_PEERS: &str = "coati_slow_peers_closed_total";
+/// Events of resumable subscriptions dropped because their reader was too slow.
+pub const EVENTS_DROPPED: &str = "coati_events_dropped_total";
+/// Times that a resumable subscription fell behind: one event said so instead of those dropped.
+pub const BEHIND: &str = "coati_subscriptions_behind_total";
 /// Calls refused because a session made too many.
 pub const CALLS_REFUSED: &str = "coati_calls_refused_total";
 /// Sessions ended because the peer broke the protocol.
@@ -72,6 +76,11 @@ fn describe() {
     metrics::describe_gauge!(TREES, "running session trees");
     metrics::describe_gauge!(TREE_LATENESS, "longest lateness of a tree thread in the last second");
     metrics::describe_counter!(SLOW_PEERS, "peers closed because they read too slowly");
+    metrics::describe_counter!(
+        EVENTS_DROPPED,
+        "events of resumable subscriptions dropped because their reader was too slow"
+    );
+    metrics::describe_counter!(BEHIND, "times that a resumable subscription fell behind");
     metrics::describe_counter!(CALLS_REFUSED, "calls refused because a session made too many");
     metrics::describe_counter!(VIOLATIONS, "sessions ended because the peer broke the protocol");
     metrics::describe_counter!(REFUSED, "requests and sockets refused, by reason");
@@ -89,7 +98,15 @@ fn describe() {
     for gauge in [SESSIONS, CONNECTIONS, QUEUE_BYTES, FEED_LAG, TREES, TREE_LATENESS] {
         metrics::gauge!(gauge).set(0.0);
     }
-    for counter in [SLOW_PEERS, CALLS_REFUSED, VIOLATIONS, TREE_STALLS, EVENTS_NOT_STORED] {
+    for counter in [
+        SLOW_PEERS,
+        EVENTS_DROPPED,
+        BEHIND,
+        CALLS_REFUSED,
+        VIOLATIONS,
+        TREE_STALLS,
+        EVENTS_NOT_STORED,
+    ] {
         metrics::counter!(counter).absolute(0);
     }
 }

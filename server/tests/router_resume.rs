@@ -1,18 +1,28 @@
-//! Catching up over real sockets: event history across restarts.
+//! Catching up over real sockets: event history across restarts, and subscribers that fall behind.
 #![cfg(feature = "data")]
 
+mod data_support;
 mod support;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use coati_server::{
     Error, ErrorKind, Result, Running, Server, ServerBuilder,
+    data::{DataHub, DataSource, FeedOptions},
     router::{Change, EventStore, Limits, Open, Stored},
+    service::FrameChannel,
 };
+use data_support::{Assessments, Bench, COLUMNS, insert_sql, texts, viewer};
 use futures::{FutureExt, future::BoxFuture};
 use serde_json::{Value, json};
-use shared::wamp::{MatchPolicy, Uri};
-use support::{private, raw::Raw};
+use shared::{
+    data::{Applied, Frame, Query, Range, Replica},
+    wamp::{MatchPolicy, Uri},
+};
+use support::{get, private, raw::Raw};
 
 fn router() -> ServerBuilder {
     let builder = Server::builder().config(private()).authorizer(Box::new(Open));
@@ -152,4 +162,102 @@ async fn what_cannot_be_stored_is_said_and_a_restart_shows_no_history_with_a_hol
     );
     assert_eq!(after(&mut client, &third).await, [4]);
     server.stop().await;
+}
+
+/// The next event, or none if nothing comes for a while.
+async fn event_soon(client: &mut Raw) -> Option<Value> {
+    let next = tokio::time::timeout(Duration::from_millis(500), client.next()).await;
+    next.ok().map(|seen| seen.message())
+}
+
+#[tokio::test]
+async fn a_grid_that_does_not_read_while_100_mb_are_published_pulls_once_and_is_right() {
+    const ROWS: i64 = 50;
+    const CHANGES: u64 = 100;
+    let bench = Bench::new().await;
+    let mut other = bench.other().await;
+    for id in 1..=ROWS {
+        other.run(&insert_sql(id, "old", 1, 2, "open")).await;
+    }
+    let channel = FrameChannel::default();
+    let sources: Vec<Arc<dyn DataSource>> = vec![Arc::new(Assessments)];
+    let hub = DataHub::start(
+        bench.db.clone(),
+        sources,
+        Arc::new(channel.clone()),
+        FeedOptions::default(),
+    );
+    let hub = hub.await.expect("the hub starts");
+    let mut config = private();
+    // Reading nothing includes pings.
+    config.connections.ping_after = Duration::from_secs(600);
+    let server = started(router().config(config).service(Arc::new(channel))).await;
+    let ticket = hub
+        .prepare("assessments", Query::default(), Range::new(0, 100), &viewer())
+        .expect("a window");
+    let mut client = Raw::anonymous(&server).await;
+    let subscribe = |request: u64| json!([32, request, {"_resumable": true}, ticket.topic]);
+    assert_eq!(client.ask(subscribe(1)).await[0], 33);
+    let mut replica = Replica::new(hub.open(ticket.window.clone()).await.expect("the rows"));
+
+    let mut most_queued = 0;
+    for number in 1..=CHANGES {
+        // 50 rows of 20 kB.
+        let text = format!("{number:020}").repeat(1_000);
+        other
+            .run(&format!("UPDATE assessment SET responsible = '{text}'"))
+            .await;
+        let patience = std::time::Instant::now() + Duration::from_secs(60);
+        while hub.stats().frames < number {
+            assert!(std::time::Instant::now() < patience, "frame {number} does not come");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        most_queued = most_queued.max(server.realm().stats().queue_bytes);
+    }
+    assert!(
+        most_queued <= 2 << 20,
+        "{most_queued} bytes waited for who does not read"
+    );
+
+    let mut markers = 0;
+    while let Some(event) = event_soon(&mut client).await {
+        assert_eq!(event[0], 36, "{event}");
+        if event[3]["_behind"] == true {
+            markers += 1;
+            continue;
+        }
+        assert_eq!(markers, 0, "nothing comes after the marker");
+        let frame: Frame = serde_json::from_value(event[4][0].clone()).expect("a frame");
+        assert_eq!(replica.apply(frame), Applied::Ok, "what was on its way is in order");
+    }
+    assert_eq!(markers, 1);
+    assert!(replica.version() < CHANGES, "frames were left out");
+    assert_eq!(client.ask(subscribe(2)).await[0], 33);
+    let pulled = hub
+        .resume(ticket.window.clone(), replica.version())
+        .await
+        .expect("one answer");
+    assert_eq!(replica.resume(pulled), Applied::Ok);
+    let shown: Vec<_> = replica.rows().map(|row| texts(&row.cells)).collect();
+    let from = "FROM assessment a LEFT JOIN site s ON s.id = a.site_id ORDER BY a.id";
+    assert_eq!(shown, other.rows(&format!("SELECT {COLUMNS} {from}")).await);
+
+    other
+        .run("UPDATE assessment SET responsible = 'new' WHERE id = 1")
+        .await;
+    let event = event_soon(&mut client).await.expect("frames flow again");
+    let frame: Frame = serde_json::from_value(event[4][0].clone()).expect("a frame");
+    assert_eq!(replica.apply(frame), Applied::Ok);
+    let stats = server.realm().stats();
+    assert_eq!((stats.slow_peers, stats.router.sessions), (0, 2), "nobody was closed");
+    let metrics = get(server.address(), "/metrics", &[]).await.text();
+    for counter in ["coati_subscriptions_behind_total", "coati_events_dropped_total"] {
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with(counter))
+            .unwrap_or_default();
+        assert!(!line.ends_with(" 0") && !line.is_empty(), "{counter}: {line}");
+    }
+    server.stop().await;
+    hub.shutdown();
 }

@@ -1,11 +1,16 @@
 //! Signals: who hears what, in which order, how often; errors of one handler are not another's; observers and services.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use coati_shared::{
     prelude::*,
     signal::Observed,
     testing::{self, Realm},
+    wamp::{
+        CodecId, Message, Payload, PublicationId, SubscriptionId, Uri,
+        message::{EventDetails, PublishOptions},
+        router::{ConnectionId, Input, Outgoing},
+    },
 };
 
 type Log = Rc<RefCell<Vec<String>>>;
@@ -328,4 +333,45 @@ async fn a_handler_may_own_connections_and_values_that_go_with_it() -> Result<()
     );
     assert_eq!(context.records()[2], 1, "nobody listens elsewhere");
     Ok(())
+}
+
+#[test]
+fn who_fell_behind_is_told_once_and_hears_on() {
+    testing::run(async {
+        let realm = Realm::new();
+        let context = realm.context("user").await.unwrap();
+        let (node, _) = bell("node");
+        node.node_bind(Path::root("test").unwrap(), &context).await.unwrap();
+        let heard: Rc<RefCell<Vec<Option<u32>>>> = Rc::default();
+        let notes = heard.clone();
+        let mut connection = node
+            .connect_topic_resumable("far.away", move |event: Option<u32>| notes.borrow_mut().push(event))
+            .unwrap();
+        connection.ready().await.unwrap();
+        let asked = realm.passed("SUBSCRIBE");
+        let subscription = realm.with_router(|router| router.stats().subscriptions);
+        let event = coati_shared::wamp::message::Event {
+            subscription: SubscriptionId::new(subscription as u64).unwrap(),
+            publication: PublicationId::new(1).unwrap(),
+            details: EventDetails::default(),
+            payload: Payload::empty(CodecId::Msgpack),
+        };
+        let message = Arc::new(Outgoing::new(Message::Event(event)));
+        let connection_id = ConnectionId(1);
+        realm.handle(Input::Behind {
+            connection: connection_id,
+            message,
+        });
+        testing::settle().await;
+        assert_eq!(*heard.borrow(), [None]);
+        assert_eq!(realm.passed("SUBSCRIBE"), asked + 1, "it asked to hear again");
+        let other = realm.peer("other").await.unwrap();
+        let payload = Payload::encode(other.codec(), &(5,)).unwrap();
+        other
+            .publish_acknowledged(&Uri::strict("far.away").unwrap(), payload, PublishOptions::default())
+            .await
+            .unwrap();
+        testing::settle().await;
+        assert_eq!(*heard.borrow(), [None, Some(5)], "once");
+    });
 }

@@ -246,14 +246,13 @@ fn event_details() -> impl Strategy<Value = EventDetails> {
     (
         who,
         option::of(uri()),
-        any::<bool>(),
-        any::<bool>(),
+        (any::<bool>(), any::<bool>(), any::<bool>()),
         option::of(text()),
         forward_for(),
         passthru(),
     )
         .prop_map(
-            |(who, topic, retained, acknowledged_delivery, trace, forward_for, passthru)| {
+            |(who, topic, (retained, acknowledged_delivery, behind), trace, forward_for, passthru)| {
                 let (publisher, publisher_authid, publisher_authrole) = who;
                 EventDetails {
                     publisher,
@@ -262,6 +261,7 @@ fn event_details() -> impl Strategy<Value = EventDetails> {
                     topic,
                     retained,
                     acknowledged_delivery,
+                    behind,
                     trace,
                     forward_for,
                     passthru,
@@ -282,11 +282,12 @@ fn publish_subscribe(codec: CodecId) -> impl Strategy<Value = Message> {
         }),
         (request(), publication())
             .prop_map(|(request, publication)| Message::Published(Published { request, publication })),
-        (request(), policy(), any::<bool>(), forward_for(), uri()).prop_map(
-            |(request, policy, get_retained, forward_for, topic)| {
+        (request(), policy(), any::<(bool, bool)>(), forward_for(), uri()).prop_map(
+            |(request, policy, (get_retained, resumable), forward_for, topic)| {
                 let options = SubscribeOptions {
                     policy,
                     get_retained,
+                    resumable,
                     forward_for,
                 };
                 Message::Subscribe(Subscribe {

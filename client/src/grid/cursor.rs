@@ -27,11 +27,11 @@ pub trait CursorUser: 'static {
     /// # Errors
     /// If the node is not bound, or not paired.
     fn cursor(&self) -> Result<<dyn Cursor as shared::contract::Contract>::Remote>;
-    /// Hears a topic as the node.
+    /// Hears a topic as the node; `None` stands for frames that were left out.
     ///
     /// # Errors
     /// If the node is not bound.
-    fn hear(&self, topic: &str, on_frame: Rc<dyn Fn(Frame)>) -> Result<Connection>;
+    fn hear(&self, topic: &str, on_frame: Rc<dyn Fn(Option<Frame>)>) -> Result<Connection>;
 }
 
 /// A cursor at a query such as `#controller.rows`, seen from a node.
@@ -61,8 +61,9 @@ impl<N: Node + NodeExt> CursorUser for CursorAt<N> {
         self.node()?.remote::<dyn Cursor>(self.query)
     }
 
-    fn hear(&self, topic: &str, on_frame: Rc<dyn Fn(Frame)>) -> Result<Connection> {
-        self.node()?.connect_topic(topic, move |frame: Frame| on_frame(frame))
+    fn hear(&self, topic: &str, on_frame: Rc<dyn Fn(Option<Frame>)>) -> Result<Connection> {
+        self.node()?
+            .connect_topic_resumable(topic, move |frame: Option<Frame>| on_frame(frame))
     }
 }
 
@@ -106,7 +107,7 @@ impl RowSource for CursorSource {
         Box::pin(async move { cursor?.prepare(query, range).await })
     }
 
-    fn subscribe(&self, topic: String, on_frame: Rc<dyn Fn(Frame)>) -> Later<Hold> {
+    fn subscribe(&self, topic: String, on_frame: Rc<dyn Fn(Option<Frame>)>) -> Later<Hold> {
         let connection = self.user.hear(&topic, on_frame);
         Box::pin(async move {
             let mut connection = connection?;

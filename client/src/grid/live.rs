@@ -47,8 +47,8 @@ struct State {
     gap: bool,
     failures: u32,
     error: Option<Error>,
-    /// Frames of the window that is being opened.
-    early: Vec<Frame>,
+    /// Frames of the window that is being opened; `None` where some were left out.
+    early: Vec<Option<Frame>>,
     subscriptions: u64,
 }
 
@@ -258,6 +258,8 @@ impl LiveWindow {
         else {
             return Ok(());
         };
+        // From here on: what is missed while the answer is on its way is not in it.
+        self.state.borrow_mut().gap = false;
         let resumed = self.source.resume(window, version).await;
         let mut state = self.state.borrow_mut();
         let Some(held) = state.held.as_mut().filter(|held| held.subscription == subscription) else {
@@ -266,7 +268,6 @@ impl LiveWindow {
         match resumed {
             Ok(resume) => {
                 let applied = held.replica.resume(resume);
-                state.gap = false;
                 // A gap within the answer means that the window is beyond repair: open it anew.
                 state.relinked = applied == Applied::Gap;
                 state.turn += u64::from(state.relinked);
@@ -322,7 +323,7 @@ impl LiveWindow {
         let mut state = self.state.borrow_mut();
         state.gap = false;
         for frame in std::mem::take(&mut state.early) {
-            if replica.apply(frame) == Applied::Gap {
+            if frame.is_none_or(|frame| replica.apply(frame) == Applied::Gap) {
                 state.gap = true;
                 state.turn += 1;
                 break;
@@ -354,11 +355,12 @@ impl LiveWindow {
         Ok(())
     }
 
-    fn arrived(&self, subscription: u64, frame: Frame) {
+    /// A frame came, or frames were left out.
+    fn arrived(&self, subscription: u64, frame: Option<Frame>) {
         let mut state = self.state.borrow_mut();
         let latest = state.subscriptions;
         match state.held.as_mut().filter(|held| held.subscription == subscription) {
-            Some(held) => match held.replica.apply(frame) {
+            Some(held) => match frame.map_or(Applied::Gap, |frame| held.replica.apply(frame)) {
                 Applied::Ok => {
                     drop(state);
                     (self.changed)();

@@ -21,8 +21,9 @@ pub type Hold = Box<dyn Any>;
 pub trait RowSource {
     /// Makes the window, or joins an equal one, and allows this session to subscribe to its topic.
     fn prepare(&self, query: Query, range: Range) -> Later<WindowTicket>;
-    /// Subscribes to the frames of a topic, in the order in which they were published.
-    fn subscribe(&self, topic: String, on_frame: Rc<dyn Fn(Frame)>) -> Later<Hold>;
+    /// Subscribes to the frames of a topic, in the order in which they were published; `None` stands for frames that were
+    /// left out because this side read too slowly: the grid then asks to `resume`.
+    fn subscribe(&self, topic: String, on_frame: Rc<dyn Fn(Option<Frame>)>) -> Later<Hold>;
     /// The rows of the window at a version.
     fn open(&self, window: WindowId) -> Later<Snapshot>;
     /// What followed after a version.

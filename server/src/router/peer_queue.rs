@@ -6,7 +6,7 @@ use std::{
 };
 
 use shared::wamp::{
-    Uri,
+    SubscriptionId, Uri,
     router::{Class, ConnectionId, Outgoing},
     transport::{SendError, memory::LaneSender},
 };
@@ -38,11 +38,18 @@ impl PeerQueue {
     pub(super) fn push(&self, message: &Arc<Outgoing>, class: Class) -> Pushed {
         match self {
             Self::Socket(queue) => queue.push(message.clone(), class),
-            Self::Memory { lane, .. } => match lane.try_send(message.message().clone()) {
-                // A closed link ends by itself; what is sent to it is lost either way.
-                Ok(()) | Err(SendError::Closed) => Pushed::Taken,
-                Err(SendError::Full(_)) => Pushed::Full,
-            },
+            Self::Memory { lane, .. } => {
+                let message = message.message().clone();
+                let sent = match class {
+                    Class::Reply | Class::Control => lane.send_beyond(message),
+                    Class::Event | Class::Resumable | Class::Invocation => lane.try_send(message),
+                };
+                match sent {
+                    // A closed link ends by itself; what is sent to it is lost either way.
+                    Ok(()) | Err(SendError::Closed) => Pushed::Taken,
+                    Err(SendError::Full(_)) => Pushed::Full,
+                }
+            }
         }
     }
 
@@ -85,6 +92,15 @@ impl PeerQueue {
         match self {
             Self::Socket(queue) => queue.pause(paused),
             Self::Memory { .. } => {} // our own trees are asked about nothing
+        }
+    }
+
+    /// Forgets the waiting events of a resumable subscription; how many there were. What is in a link in memory stays: its
+    /// reader gets it before it hears that it misses the rest.
+    pub(super) fn forget_events(&self, subscription: SubscriptionId) -> usize {
+        match self {
+            Self::Socket(queue) => queue.forget_events(subscription),
+            Self::Memory { .. } => 0,
         }
     }
 

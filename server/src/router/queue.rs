@@ -1,7 +1,8 @@
 //! The queue from the router to one socket: bounded, never waited for by who fills it.
 //!
-//! Events and invocations ("bulk") share the limits. Answers and control messages always get in; they are bounded
-//! because the reader of the same socket takes no more requests while too many answers wait ([`Outbound::relief`]).
+//! Events and invocations ("bulk") share the limits. Events of resumable subscriptions have a share of their own, half as
+//! large, and are forgotten when it is full. Answers and control messages always get in; they are bounded because the
+//! reader of the same socket takes no more requests while too many answers wait ([`Outbound::relief`]).
 
 use std::{
     collections::VecDeque,
@@ -10,7 +11,7 @@ use std::{
 
 use axum::body::Bytes;
 use shared::wamp::{
-    Message, Uri,
+    Message, SubscriptionId, Uri,
     router::{Class, Outgoing},
 };
 use tokio::sync::Notify;
@@ -58,10 +59,9 @@ pub(crate) struct Outbound {
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Entry>,
-    bulk_frames: usize,
-    bulk_bytes: usize,
-    reply_frames: usize,
-    reply_bytes: usize,
+    bulk: Load,
+    resumable: Load,
+    replies: Load,
     /// An invocation was refused: the router waits to hear of room.
     owes_room: bool,
     ping: bool,
@@ -71,6 +71,30 @@ struct State {
     welcomed: bool,
     /// What was read last waits for a decision.
     paused: bool,
+}
+
+/// What waits in one share of the queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    frames: usize,
+    bytes: usize,
+}
+
+impl Load {
+    fn add(&mut self, size: usize) {
+        self.frames += 1;
+        self.bytes += size;
+    }
+
+    fn take(&mut self, size: usize) {
+        self.frames -= 1;
+        self.bytes -= size;
+    }
+
+    /// Whether one more fits. A single one always does, however large.
+    fn has_room(self, size: usize, frames: usize, bytes: usize) -> bool {
+        self.frames == 0 || (self.frames < frames && self.bytes + size <= bytes)
+    }
 }
 
 #[derive(Debug)]
@@ -105,17 +129,11 @@ impl Outbound {
         if state.closing.is_some() {
             return Pushed::Taken; // nobody reads it any more
         }
-        if is_bulk(class) {
-            if !state.has_room(size, &self.limits) {
-                state.owes_room |= class == Class::Invocation;
-                return Pushed::Full;
-            }
-            state.bulk_frames += 1;
-            state.bulk_bytes += size;
-        } else {
-            state.reply_frames += 1;
-            state.reply_bytes += size;
+        if !state.has_room(class, size, &self.limits) {
+            state.owes_room |= class == Class::Invocation;
+            return Pushed::Full;
         }
+        state.load(class).add(size);
         state.queue.push_back(Entry { message, class, size });
         drop(state);
         metrics::gauge!(telemetry::QUEUE_BYTES).increment(float(size));
@@ -137,23 +155,39 @@ impl Outbound {
 
     /// Forgets the events and invocations that wait: their reader is too slow, only the farewell is worth sending.
     pub(crate) fn forget_bulk(&self) {
-        let mut state = self.state();
-        let mut forgotten = 0;
-        state.queue.retain(|entry| {
-            let goes = is_bulk(entry.class);
-            forgotten += if goes { entry.size } else { 0 };
-            !goes
+        self.forget(|entry| match entry.class {
+            Class::Event | Class::Resumable | Class::Invocation => true,
+            Class::Reply | Class::Control => false,
         });
-        (state.bulk_frames, state.bulk_bytes) = (0, 0);
+    }
+
+    /// Forgets the events of a resumable subscription; how many there were.
+    pub(crate) fn forget_events(&self, subscription: SubscriptionId) -> usize {
+        self.forget(|entry| {
+            entry.class == Class::Resumable
+                && matches!(entry.message.message(), Message::Event(event) if event.subscription == subscription)
+        })
+    }
+
+    fn forget(&self, goes: impl Fn(&Entry) -> bool) -> usize {
+        let mut state = self.state();
+        let (gone, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut state.queue).into_iter().partition(goes);
+        state.queue = kept;
+        let mut bytes = 0;
+        for entry in &gone {
+            state.load(entry.class).take(entry.size);
+            bytes += entry.size;
+        }
         drop(state);
-        metrics::gauge!(telemetry::QUEUE_BYTES).decrement(float(forgotten));
+        metrics::gauge!(telemetry::QUEUE_BYTES).decrement(float(bytes));
+        gone.len()
     }
 
     /// The router holds invocations for this peer. True if there is room for one right now; otherwise [`Self::next`]
     /// will say when there is.
     pub(crate) fn owe_room(&self) -> bool {
         let mut state = self.state();
-        state.owes_room = !state.has_room(0, &self.limits);
+        state.owes_room = !state.has_room(Class::Invocation, 0, &self.limits);
         !state.owes_room
     }
 
@@ -238,11 +272,12 @@ impl Outbound {
     /// Queued bytes.
     pub(crate) fn bytes(&self) -> usize {
         let state = self.state();
-        state.bulk_bytes + state.reply_bytes
+        state.bulk.bytes + state.resumable.bytes + state.replies.bytes
     }
 
     fn needs_relief(&self, state: &State) -> bool {
-        state.reply_frames > self.limits.reserved || (state.reply_bytes > self.limits.bytes && state.reply_frames > 1)
+        let Load { frames, bytes } = state.replies;
+        frames > self.limits.reserved || (bytes > self.limits.bytes && frames > 1)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -253,20 +288,24 @@ impl Outbound {
 impl State {
     /// Counts an entry out. True if the router waits to hear of room and there is some now.
     fn take(&mut self, entry: &Entry, limits: &QueueLimits) -> bool {
-        if is_bulk(entry.class) {
-            self.bulk_frames -= 1;
-            self.bulk_bytes -= entry.size;
-        } else {
-            self.reply_frames -= 1;
-            self.reply_bytes -= entry.size;
-        }
-        self.owes_room && self.has_room(0, limits) && std::mem::take(&mut self.owes_room)
+        self.load(entry.class).take(entry.size);
+        self.owes_room && self.has_room(Class::Invocation, 0, limits) && std::mem::take(&mut self.owes_room)
     }
 
-    /// Whether one more event or invocation fits. A single one always does, however large.
-    fn has_room(&self, size: usize, limits: &QueueLimits) -> bool {
-        let fits = self.bulk_frames < limits.frames && self.bulk_bytes + size <= limits.bytes;
-        self.bulk_frames == 0 || fits
+    fn has_room(&self, class: Class, size: usize, limits: &QueueLimits) -> bool {
+        match class {
+            Class::Event | Class::Invocation => self.bulk.has_room(size, limits.frames, limits.bytes),
+            Class::Resumable => self.resumable.has_room(size, limits.frames / 2, limits.bytes / 2),
+            Class::Reply | Class::Control => true,
+        }
+    }
+
+    fn load(&mut self, class: Class) -> &mut Load {
+        match class {
+            Class::Event | Class::Invocation => &mut self.bulk,
+            Class::Resumable => &mut self.resumable,
+            Class::Reply | Class::Control => &mut self.replies,
+        }
     }
 }
 
@@ -280,13 +319,6 @@ fn in_parts(message: &Message) -> bool {
     matches!(message, Message::Result(result) if result.details.progress)
 }
 
-fn is_bulk(class: Class) -> bool {
-    match class {
-        Class::Event | Class::Invocation => true,
-        Class::Reply | Class::Control => false,
-    }
-}
-
 #[expect(clippy::cast_precision_loss, reason = "sizes of queues are far below 2^52")]
 fn float(size: usize) -> f64 {
     size as f64
@@ -294,6 +326,7 @@ fn float(size: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use shared::wamp::{CodecId, Message, Payload, PublicationId, SubscriptionId, message};
 
     use super::*;
@@ -380,5 +413,86 @@ mod tests {
         assert!(!waiting.is_finished());
         assert!(queue.try_next().is_some());
         waiting.await.expect("the reader goes on");
+    }
+
+    fn event_of(subscription: u64, number: u64) -> Arc<Outgoing> {
+        let payload = Payload::encode(CodecId::Json, &(number,)).expect("numbers can be encoded");
+        Arc::new(Outgoing::new(Message::Event(message::Event {
+            subscription: SubscriptionId::new(subscription).expect("an id"),
+            publication: PublicationId::new(number).expect("an id"),
+            details: message::EventDetails::default(),
+            payload,
+        })))
+    }
+
+    fn id_of(message: &Outgoing) -> (u64, u64) {
+        match message.message() {
+            Message::Event(event) => (event.subscription.get(), event.publication.get()),
+            other => panic!("only events are pushed: {other:?}"),
+        }
+    }
+
+    /// What a peer and its router do.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Push(Class, u64),
+        Pop,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let class = prop::sample::select(vec![Class::Reply, Class::Invocation, Class::Event, Class::Resumable]);
+        let push = (class, 1_u64..4).prop_map(|(class, subscription)| Step::Push(class, subscription));
+        prop::collection::vec(prop_oneof![3 => push, 1 => Just(Step::Pop)], 0..200)
+    }
+
+    proptest! {
+        /// A model of what is taken out: what was taken in, in order, but the events of a subscription that was told.
+        #[test]
+        fn nothing_is_lost_silently_and_what_is_taken_out_keeps_its_order(steps in steps(), frames in 1_usize..8) {
+            let limits = QueueLimits { bytes: 1 << 20, frames, reserved: 4 };
+            let queue = Outbound::new(limits);
+            let mut expected: VecDeque<(Class, (u64, u64))> = VecDeque::new();
+            for (number, step) in (1..).zip(steps) {
+                let load = |expected: &VecDeque<(Class, (u64, u64))>, of: &[Class]| {
+                    expected.iter().filter(|(class, _)| of.contains(class)).count()
+                };
+                match step {
+                    Step::Push(class, subscription) => {
+                        let message = event_of(subscription, number);
+                        let room = match class {
+                            Class::Reply | Class::Control => true,
+                            Class::Event | Class::Invocation => {
+                                load(&expected, &[Class::Event, Class::Invocation]) < frames.max(1)
+                            }
+                            Class::Resumable => load(&expected, &[Class::Resumable]) < (frames / 2).max(1),
+                        };
+                        let pushed = queue.push(message, class);
+                        prop_assert_eq!(pushed, if room { Pushed::Taken } else { Pushed::Full }, "{:?}", class);
+                        if room {
+                            expected.push_back((class, (subscription, number)));
+                        } else if class == Class::Resumable {
+                            let before = expected.len();
+                            expected.retain(|(class, (of, _))| *class != Class::Resumable || *of != subscription);
+                            let id = SubscriptionId::new(subscription).expect("an id");
+                            prop_assert_eq!(queue.forget_events(id), before - expected.len());
+                        }
+                    }
+                    Step::Pop => {
+                        let taken = match queue.try_next() {
+                            Some((Next::Message(message), _)) => Some(id_of(&message)),
+                            Some(_) | None => None,
+                        };
+                        prop_assert_eq!(taken, expected.pop_front().map(|(_, id)| id));
+                    }
+                }
+            }
+            let left: Vec<_> = expected.iter().map(|(_, id)| *id).collect();
+            let out = std::iter::from_fn(|| match queue.try_next() {
+                Some((Next::Message(message), _)) => Some(id_of(&message)),
+                Some(_) | None => None,
+            });
+            prop_assert_eq!(out.collect::<Vec<_>>(), left);
+            prop_assert_eq!(queue.bytes(), 0, "everything is counted out again");
+        }
     }
 }

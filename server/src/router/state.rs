@@ -246,6 +246,15 @@ impl RealmState {
                 peer.queue.wait_for_room(connection, &self.own, &self.runtime);
                 Some(Input::Undelivered { connection, message })
             }
+            Class::Resumable => {
+                let Message::Event(event) = message.message() else {
+                    return None; // only events are resumable
+                };
+                let dropped = peer.queue.forget_events(event.subscription) + 1;
+                metrics::counter!(telemetry::EVENTS_DROPPED).increment(dropped as u64);
+                metrics::counter!(telemetry::BEHIND).increment(1);
+                Some(Input::Behind { connection, message })
+            }
             Class::Event | Class::Reply | Class::Control => {
                 let session = peer.session?;
                 peer.queue.forget_bulk();

@@ -18,7 +18,7 @@ use tracing::Instrument;
 pub(crate) mod builtin;
 mod events;
 
-pub(crate) use events::Entry;
+pub(crate) use events::{Behind, Entry};
 
 use super::{
     Node,
@@ -471,6 +471,7 @@ impl Member {
             Kind::Events => {
                 let options = SubscribeOptions {
                     policy,
+                    resumable: !prefix && self.is_resumable(uri.as_str()),
                     ..Default::default()
                 };
                 let handler = Rc::new(move |event: Event| {

@@ -5,14 +5,16 @@ use std::{future::Future, rc::Rc};
 use futures::{FutureExt, future::LocalBoxFuture};
 
 use super::{
-    Mirror, Mirrored, Node, NodeContext, NodeEvent, RemoteNode, StateRef, lifecycle, member::Entry,
-    remote::DynamicRemote, task::spawn,
+    Mirror, Mirrored, Node, NodeContext, NodeEvent, RemoteNode, StateRef, lifecycle,
+    member::{Behind, Entry},
+    remote::DynamicRemote,
+    task::spawn,
 };
 use crate::{
     contract::Contract,
     error::{Error, ErrorKind, Result},
     path::{IntoPath, Path},
-    signal::{Connection, SignalPayload, SignalRef, closure},
+    signal::{Connection, Deliver, Handled, SignalPayload, SignalRef, closure},
     state::Watch,
 };
 
@@ -237,6 +239,33 @@ pub trait NodeExt: Node {
         let (this, path, context) = bound(self.node_core())?;
         let owner = path.resolve(query, Some(&context))?;
         Ok(Mirror::new(&this, context, owner, field))
+    }
+
+    /// Hears a topic as [`Self::connect_topic`] does, in a session that may be slow: `None` stands for events that were
+    /// left out because they were not read in time. The handler then asks whoever publishes for what it has missed.
+    ///
+    /// # Errors
+    /// As [`Self::connect_topic`].
+    fn connect_topic_resumable<T: SignalPayload>(
+        &self,
+        query: &str,
+        handler: impl Fn(Option<T>) + 'static,
+    ) -> Result<Connection>
+    where
+        Self: Sized,
+    {
+        let (this, path, context) = bound(self.node_core())?;
+        let topic = path.resolve(query, Some(&context))?.to_string();
+        let deliver: Deliver = Rc::new(move |parcel| {
+            let event = match parcel.same::<Behind>() {
+                Some(_) => None,
+                None => Some(parcel.take()?),
+            };
+            handler(event);
+            Ok(Handled::Done(Ok(())))
+        });
+        let connection = context.member().listen_resumable(&topic, &this, deliver);
+        Ok(subscribed(&context, topic, connection, None))
     }
 
     /// Runs `handler` each time the node is about to be unbound, until the handle is dropped.

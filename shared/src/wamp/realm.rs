@@ -120,7 +120,11 @@ impl LocalRealm {
                     Class::Event if lane.len() >= EVENT_LIMIT => {
                         return self.0.router.borrow().session_at(connection);
                     }
-                    Class::Event => drop(lane.send_beyond(message)),
+                    Class::Resumable if lane.len() >= EVENT_LIMIT => {
+                        let message = Arc::new(Outgoing::new(message));
+                        self.handle(Input::Behind { connection, message });
+                    }
+                    Class::Event | Class::Resumable => drop(lane.send_beyond(message)),
                     Class::Invocation => {
                         if let Err(SendError::Full(message)) = lane.try_send(message) {
                             let message = Arc::new(Outgoing::new(*message));

@@ -272,6 +272,14 @@ pub enum Input {
         /// What came out as [`Output::Send`].
         message: Arc<Outgoing>,
     },
+    /// An event of class [`Class::Resumable`] found no room, and those of its subscription that waited are forgotten. Must
+    /// be said before any other input.
+    Behind {
+        /// For whom it was.
+        connection: ConnectionId,
+        /// What came out as [`Output::Send`].
+        message: Arc<Outgoing>,
+    },
     /// There is room again for this many invocations. Only needed after [`Input::Undelivered`].
     Room {
         /// At which connection.
@@ -304,7 +312,9 @@ pub enum Class {
     Invocation,
     /// Events, and results before the last. The peer is too slow: close it.
     Event,
-    /// WELCOME, ABORT, GOODBYE, INTERRUPT, revocations: room is reserved.
+    /// Events of resumable subscriptions. Those that wait are forgotten, and [`Input::Behind`] says so.
+    Resumable,
+    /// WELCOME, ABORT, GOODBYE, INTERRUPT, revocations, and one EVENT for all that were forgotten: room is reserved.
     Control,
 }
 
@@ -461,6 +471,7 @@ impl Router {
                     self.calls.undelivered(session, message);
                 }
             }
+            Input::Behind { connection, message } => self.fall_behind(connection, &message, &mut out),
             Input::Room {
                 connection,
                 invocations,

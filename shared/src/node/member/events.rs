@@ -5,7 +5,7 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use futures::channel::oneshot;
+use futures::{FutureExt, channel::oneshot};
 
 use super::{Member, Refusals};
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         replay::{Input, Latecomer, NAME_LIMIT, Named, catch_up},
     },
     wamp::{
-        message::{Passthru, PassthruKeys, PublishOptions},
+        message::{Passthru, PassthruKeys, PublishOptions, SubscribeOptions},
         payload::Payload,
         peer::Event,
         uri::Uri,
@@ -35,9 +35,15 @@ pub(crate) struct Entry {
     node: Weak<dyn Node>,
     /// Whether the node that handles is the one that has the signal: these go first.
     own: bool,
+    /// Would rather miss events, and hear that it does, than have the session closed for reading too slowly.
+    pub(super) resumable: bool,
     deliver: Deliver,
     late: Option<Late>,
 }
+
+/// Fired instead of the events that the router left out.
+#[derive(Clone)]
+pub(crate) struct Behind;
 
 /// What a handler needs that wants the past of a signal elsewhere.
 struct Late {
@@ -49,7 +55,12 @@ struct Late {
 impl Member {
     /// Adds a handler. The caller sees to [`Member::reconcile`].
     pub(crate) fn listen(&self, topic: &str, node: &Rc<dyn Node>, own: bool, deliver: Deliver) -> Connection {
-        self.enlist(topic.to_owned(), node, own, deliver, None).0
+        self.enlist(topic.to_owned(), node, own, false, deliver, None).0
+    }
+
+    /// As [`Member::listen`] for a handler that takes [`Behind`], too.
+    pub(crate) fn listen_resumable(&self, topic: &str, node: &Rc<dyn Node>, deliver: Deliver) -> Connection {
+        self.enlist(topic.to_owned(), node, false, true, deliver, None).0
     }
 
     /// Adds a handler that wants the past, too: it has had it when this returns if the signal is in this tree. If not,
@@ -72,9 +83,17 @@ impl Member {
             signal,
             state: RefCell::new(Latecomer::new()),
         });
-        let (connection, entry) = self.enlist(topic, node, false, deliver, late);
+        let (connection, entry) = self.enlist(topic, node, false, false, deliver, late);
         let asks = self.begins_to_ask(&entry);
         (connection, asks.then_some(entry))
+    }
+
+    /// Whether a handler of a topic takes [`Behind`].
+    pub(super) fn is_resumable(&self, topic: &str) -> bool {
+        let topics = self.topics.borrow();
+        topics
+            .get(topic)
+            .is_some_and(|entries| entries.iter().any(|entry| entry.resumable))
     }
 
     fn enlist(
@@ -82,6 +101,7 @@ impl Member {
         topic: String,
         node: &Rc<dyn Node>,
         own: bool,
+        resumable: bool,
         deliver: Deliver,
         late: Option<Late>,
     ) -> (Connection, Rc<Entry>) {
@@ -92,6 +112,7 @@ impl Member {
             topic: topic.clone(),
             node: Rc::downgrade(node),
             own,
+            resumable,
             deliver,
             late,
         });
@@ -215,12 +236,36 @@ impl Member {
 
     /// An event from another session. Asynchronous handlers go on by themselves and log their failures.
     pub(super) fn heard(&self, event: Event) {
+        if event.details.behind {
+            return self.fell_behind(event.topic);
+        }
         let keys = event.details.passthru.keys();
         let mark = keys.and_then(|keys| keys.mark.clone().filter(|mark| mark.len() <= NAME_LIMIT));
         let mark = mark.unwrap_or_else(|| event.publication.get().to_string());
         let parcel = Parcel::wire(event.payload).marked(mark);
         self.keep(event.topic.as_str(), &parcel);
         drop(self.fire(event.topic.as_str(), &parcel));
+    }
+
+    /// The router has left events out. Sees to it that more come, and only then tells the handlers: what follows after the
+    /// answer to what they ask is not missed.
+    fn fell_behind(&self, topic: Uri) {
+        let (Some(peer), member) = (self.peer(), self.this.clone()) else {
+            return;
+        };
+        let task = async move {
+            let options = resumable();
+            // The subscription is there already and goes on; this handle adds nothing to it.
+            match peer.subscribe(&topic, options, Rc::new(|_| {})).await {
+                Ok(_again) => {
+                    if let Some(member) = member.upgrade() {
+                        drop(member.fire(topic.as_str(), &Parcel::local(Behind)));
+                    }
+                }
+                Err(error) => tracing::debug!(%topic, %error, "a subscription does not go on"),
+            }
+        };
+        self.platform.spawn_local(task.boxed_local());
     }
 
     /// Whether a handler must ask for the past: then it holds events back from now on.
@@ -296,6 +341,14 @@ impl Member {
             let _ = answered.await;
         }
         refusals
+    }
+}
+
+/// The options of a subscription that may fall behind.
+pub(super) fn resumable() -> SubscribeOptions {
+    SubscribeOptions {
+        resumable: true,
+        ..SubscribeOptions::default()
     }
 }
 

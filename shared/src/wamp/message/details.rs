@@ -451,6 +451,9 @@ details! {
         "match" policy: MatchPolicy,
         /// Deliver the retained event, if there is one.
         "get_retained" get_retained: bool,
+        /// Coati's own: rather than be closed for reading too slowly, get one EVENT with `_behind` instead of the events
+        /// that wait, and no more until this SUBSCRIBE is sent again. The subscriber then asks for what it has missed.
+        "_resumable" resumable: bool,
         /// Routers that the message came through.
         "forward_for" forward_for: Option<Vec<Forwarder>>,
     }
@@ -471,6 +474,9 @@ details! {
         "retained" retained: bool,
         /// Autobahn's acknowledged delivery.
         "x_acknowledged_delivery" acknowledged_delivery: bool,
+        /// Coati's own, instead of arguments: events were left out, this publication first or last among them. None
+        /// follow until the subscriber sends its SUBSCRIBE again.
+        "_behind" behind: bool,
         /// Trace context of the request that led here.
         "_trace" trace: Option<String>,
         /// Routers that the message came through.

@@ -48,7 +48,16 @@ struct Subscription {
     uri: Uri,
     policy: MatchPolicy,
     created: Duration,
-    subscribers: BTreeMap<SessionId, Arc<Member>>,
+    subscribers: BTreeMap<SessionId, Subscriber>,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    member: Arc<Member>,
+    /// Would rather miss events and ask for them than be closed.
+    resumable: bool,
+    /// Misses events until it subscribes again.
+    behind: bool,
 }
 
 /// The subscriptions of a realm.
@@ -80,12 +89,13 @@ impl Broker {
             .then_some(id)
     }
 
-    /// Adds a subscriber. Everybody who subscribes to the same gets the same id.
+    /// Adds a subscriber, or lets one that fell behind hear again. Everybody who subscribes to the same gets the same id.
     pub(super) fn subscribe(
         &mut self,
         member: &Arc<Member>,
         policy: MatchPolicy,
         topic: Uri,
+        resumable: bool,
         now: Duration,
     ) -> SubscriptionId {
         let id = self.index.get(policy, &topic).unwrap_or_else(|| {
@@ -103,9 +113,25 @@ impl Broker {
                 subscribers: BTreeMap::new(),
             })
             .subscribers
-            .insert(member.session, Arc::clone(member));
+            .entry(member.session)
+            .and_modify(|subscriber| {
+                subscriber.resumable |= resumable;
+                subscriber.behind = false;
+            })
+            .or_insert_with(|| Subscriber {
+                member: Arc::clone(member),
+                resumable,
+                behind: false,
+            });
         self.by_session.entry(member.session).or_default().insert(id);
         id
+    }
+
+    /// A subscriber misses events from now on; false if it does already, or is none.
+    pub(super) fn fall_behind(&mut self, session: SessionId, id: SubscriptionId) -> bool {
+        let subscription = self.subscriptions.get_mut(&id);
+        let subscriber = subscription.and_then(|subscription| subscription.subscribers.get_mut(&session));
+        subscriber.is_some_and(|subscriber| !std::mem::replace(&mut subscriber.behind, true))
     }
 
     /// Ends a session's subscription; none if the session does not have it.
@@ -210,17 +236,23 @@ impl Broker {
                 continue;
             };
             let mut messages: BTreeMap<CodecId, Arc<Outgoing>> = BTreeMap::new();
-            for member in subscription
+            for subscriber in subscription
                 .subscribers
                 .values()
-                .filter(|member| filter.lets_through(member))
+                .filter(|subscriber| !subscriber.behind && filter.lets_through(&subscriber.member))
             {
+                let member = &subscriber.member;
+                let class = if subscriber.resumable {
+                    Class::Resumable
+                } else {
+                    Class::Event
+                };
                 if let Some(message) = messages.get(&member.codec) {
                     let (connection, message) = (member.connection, Arc::clone(message));
                     out.push(Output::Send {
                         connection,
                         message,
-                        class: Class::Event,
+                        class,
                     });
                     continue;
                 }
@@ -241,7 +273,7 @@ impl Broker {
                 out.push(Output::Send {
                     connection: member.connection,
                     message,
-                    class: Class::Event,
+                    class,
                 });
             }
         }

@@ -259,7 +259,10 @@ impl Router {
         let Some((uri, policy, _)) = self.broker.show(id) else {
             return Err((error::NO_SUCH_SUBSCRIPTION, format!("There is no subscription {id}.")));
         };
-        self.permit(member, Action::Subscribe, uri, policy)?;
+        // Who is subscribed may be: what is not allowed any more is taken away.
+        if self.broker.find(member.session, policy, uri).is_none() {
+            self.permit(member, Action::Subscribe, uri, policy)?;
+        }
         let has_history = match policy {
             MatchPolicy::Exact => self.history.most(uri.as_str()).is_some(),
             MatchPolicy::Prefix | MatchPolicy::Wildcard => !self.history.has_no_topics(),

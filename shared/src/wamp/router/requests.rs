@@ -5,18 +5,19 @@ use std::sync::Arc;
 use crate::wamp::{
     id::{PublicationId, RequestId},
     message::{
-        Call, CallResult, Message, Publish, Register, Registered, ResultDetails, Subscribe, Subscribed, Unregister,
-        Unregistered, Unsubscribe, Unsubscribed, code,
+        Call, CallResult, Event, EventDetails, Message, Publish, Register, Registered, ResultDetails, Subscribe,
+        Subscribed, Unregister, Unregistered, Unsubscribe, Unsubscribed, code,
     },
+    payload::Payload,
     uri::{MatchPolicy, Uri, error},
 };
 
 use super::{
-    Action, ConnectionId, Decision, Output, Router,
+    Action, ConnectionId, Decision, Outgoing, Output, Router,
     broker::{Member, send_retained},
     calls::{Part, Refused, refusal, reply},
     deciding::{Judged, REAUTHORIZE},
-    session::{Joined, State},
+    session::{Joined, State, control},
 };
 
 /// Why a request is refused: error URI and a sentence.
@@ -213,10 +214,13 @@ impl Router {
         match permitted {
             Ok(held) => {
                 let before = self.broker.len();
-                let subscription = held.unwrap_or_else(|| {
+                if held.is_none() {
                     self.count_pattern(member, policy, true);
-                    self.broker.subscribe(member, policy, topic.clone(), self.now)
-                });
+                }
+                let resumable = options.resumable;
+                let subscription = self
+                    .broker
+                    .subscribe(member, policy, topic.clone(), resumable, self.now);
                 reply(member, Message::Subscribed(Subscribed { request, subscription }), out);
                 // Only of one topic: a pattern could ask for all that is retained at once.
                 if options.get_retained && policy == MatchPolicy::Exact {
@@ -229,6 +233,26 @@ impl Router {
             }
             Err(refusal) => refuse(member, code::SUBSCRIBE, request, &refusal, out),
         }
+    }
+
+    /// A subscriber has to do without events: tells it once.
+    pub(super) fn fall_behind(&mut self, connection: ConnectionId, message: &Outgoing, out: &mut Vec<Output>) {
+        let (Some(session), Message::Event(event)) = (self.session_at(connection), message.message()) else {
+            return;
+        };
+        if !self.broker.fall_behind(session, event.subscription) {
+            return;
+        }
+        let marker = Event {
+            details: EventDetails {
+                behind: true,
+                topic: event.details.topic.clone(),
+                ..EventDetails::default()
+            },
+            payload: Payload::empty(event.payload.codec()),
+            ..event.clone()
+        };
+        control(connection, Message::Event(marker), out);
     }
 
     fn unsubscribe(&mut self, member: &Member, unsubscribe: &Unsubscribe, out: &mut Vec<Output>) {

@@ -223,3 +223,66 @@ fn a_session_may_have_so_many_subscriptions_and_patterns() {
         "what one has counts once"
     );
 }
+
+/// The shell has no room for an event of a resumable subscription.
+fn fall_behind(world: &mut World, topic: &str) -> Sent {
+    let connection = ConnectionId(1);
+    let frame = format!(r#"[16,1,{{}},"{topic}",["too much"]]"#);
+    let message = CodecId::Json.decode(frame.into()).expect("a message");
+    let out = world.router.handle(Input::Message { connection, message });
+    let refused = out.into_iter().find_map(|output| match output {
+        Output::Send {
+            connection,
+            message,
+            class: Class::Resumable,
+        } => Some((connection, message)),
+        Output::Send { .. } | Output::Close { .. } | Output::Store(_) => None,
+    });
+    let (connection, message) = refused.expect("an event that may be dropped");
+    world.handle(Input::Behind { connection, message })
+}
+
+#[test]
+fn a_resumable_subscriber_that_is_behind_is_told_once_and_hears_again_when_it_asks() {
+    let mut world = World::open();
+    world.join(&[1, 2, 3]);
+    world.say(2, r#"[32,1,{"_resumable":true},"t"]"#);
+    world.say(3, r#"[32,1,{},"t"]"#);
+    assert_eq!(
+        fall_behind(&mut world, "t"),
+        sent([(2, r#"[36,1,ID,{"_behind":true}]"#)])
+    );
+    assert_eq!(
+        world.say(1, r#"[16,2,{},"t",["more"]]"#),
+        sent([(3, r#"[36,1,ID,{},["more"]]"#)]),
+        "the others hear everything, it hears nothing"
+    );
+    assert_eq!(
+        world.say(2, r#"[32,2,{"_resumable":true},"t"]"#),
+        sent([(2, "[33,2,1]")])
+    );
+    assert_eq!(world.say(1, r#"[16,3,{},"t",["again"]]"#).len(), 2);
+    assert_eq!(fall_behind(&mut world, "t").len(), 1, "and may fall behind again");
+    world.say(2, r#"[32,3,{},"t"]"#);
+    assert_eq!(
+        fall_behind(&mut world, "t").len(),
+        1,
+        "it stays resumable for who subscribes to the same beside"
+    );
+    world.say(2, "[34,4,1]");
+    world.say(2, r#"[32,5,{},"t"]"#);
+    let out = world.say(1, r#"[16,4,{},"t",["all"]]"#);
+    assert_eq!(out.len(), 2, "another subscription has another choice");
+}
+
+#[test]
+fn a_pattern_that_falls_behind_says_so_for_one_of_its_topics() {
+    let mut world = World::open();
+    world.join(&[1, 2]);
+    world.say(2, r#"[32,1,{"_resumable":true,"match":"prefix"},"t."]"#);
+    assert_eq!(
+        fall_behind(&mut world, "t.a"),
+        sent([(2, r#"[36,1,ID,{"topic":"t.a","_behind":true}]"#)])
+    );
+    assert_eq!(world.say(1, r#"[16,2,{},"t.b",[]]"#), sent([]));
+}
