@@ -14,6 +14,7 @@ use server::{
 
 use crate::{
     demo,
+    operator::{self, Repl, TokenCommand},
     serve::{self, Trial},
 };
 
@@ -47,13 +48,20 @@ enum Command {
         #[command(subcommand)]
         command: UserCommand,
     },
+    /// Manage the tokens by which operators and programs join instead of people in browsers.
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// Open an operator's prompt on a running server; without a terminal, obey the lines of standard input.
+    Repl(Repl),
 }
 
 #[derive(Debug, Args)]
-struct Database {
+pub(crate) struct Database {
     /// Where the data is: `sqlite:FILE` (made when missing) or `postgres://…`.
     #[arg(long, env = "DATABASE_URL", default_value = DEFAULT_DATABASE)]
-    database: String,
+    pub(crate) database: String,
 }
 
 /// Options of `serve`.
@@ -155,6 +163,8 @@ async fn run(command: Command) -> Result<(), Error> {
             say(&format!("{login} can log in as {role}."));
             Ok(())
         }
+        Command::Token { command } => operator::token(command).await,
+        Command::Repl(options) => operator::repl(options).await,
     }
 }
 
@@ -184,7 +194,7 @@ fn read_password() -> Result<String, Error> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 

@@ -11,6 +11,8 @@ pub mod cli;
 #[cfg(feature = "server")]
 pub mod demo;
 #[cfg(feature = "server")]
+mod operator;
+#[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "client")]
 mod start;

@@ -14,9 +14,13 @@ use shared::intent::Operation;
 use crate::{
     assessments::{controller::AssessmentsController, source},
     cli, demo, diagnostics,
+    operator::OPERATORS,
 };
 
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
+
+/// The name of the realm.
+pub(crate) const REALM: &str = "safety";
 
 /// The accounts that `--demo` makes, and their passwords, which are printed at start.
 const DEMO_ACCOUNTS: [(&str, &str, &str); 3] = [
@@ -75,7 +79,8 @@ pub(crate) async fn serve(
     Server::builder()
         .config(config)
         .title("Safety")
-        .realm("safety")
+        .realm(REALM)
+        .operators(OPERATORS)
         .contracts(trial.and_then(|trial| trial.contracts).unwrap_or_else(crate::contracts))
         .client("safety", ASSETS)
         .accounts(db.clone())

@@ -20,9 +20,11 @@ use crate::{
 mod password;
 mod store;
 mod throttle;
+mod token;
 
 pub use password::hash_password;
 pub use store::{Account, AccountStore, Login, MemoryAccounts, Root, RootStore};
+pub use token::{MOST_TOKEN_DAYS, issue_token};
 
 use password::PasswordChecker;
 use throttle::Throttle;
@@ -36,6 +38,12 @@ impl TokenHash {
     #[must_use]
     pub fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    /// 64 hexadecimal digits. They prove nothing: a token cannot be computed from them.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Whether this is the hash of a token, compared in constant time.
@@ -85,6 +93,8 @@ pub struct Identity {
     pub role: String,
     /// Which login this is, for logging out.
     pub token: TokenHash,
+    /// By a token that was issued for a program or an operator, not by a password in a browser.
+    pub issued: bool,
 }
 
 /// Why a login was refused.
@@ -159,6 +169,7 @@ impl Authenticator {
             created: now,
             seen: now,
             expires: now.saturating_add(seconds(self.limits.absolute)),
+            label: None,
         };
         self.store.create_login(login).await?;
         Ok((
@@ -167,6 +178,7 @@ impl Authenticator {
                 authid: account.name,
                 role: account.role,
                 token: hash,
+                issued: false,
             },
         ))
     }
@@ -180,8 +192,8 @@ impl Authenticator {
             return Ok(None);
         };
         let now = unix_now();
-        let idle_end = login.seen.saturating_add(seconds(self.limits.idle));
-        if now >= login.expires || now >= idle_end || !account.enabled {
+        let is_idle = !login.is_issued() && now >= login.seen.saturating_add(seconds(self.limits.idle));
+        if now >= login.expires || is_idle || !account.enabled {
             self.store.delete_login(token).await?;
             return Ok(None);
         }
@@ -194,6 +206,7 @@ impl Authenticator {
             authid: account.name,
             role: account.role,
             token,
+            issued: login.is_issued(),
         }))
     }
 

@@ -22,6 +22,8 @@ pub enum ErrorKind {
     Link,
     /// The realm has shut down.
     Closed,
+    /// Commands of a script could not be obeyed.
+    Commands,
     /// A bug of ours.
     Internal,
 }

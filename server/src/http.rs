@@ -67,6 +67,8 @@ pub(crate) struct AppState {
     pub(crate) authenticator: Option<Arc<Authenticator>>,
     /// Roles of programs: the ones with limits of their own.
     pub(crate) component_roles: BTreeSet<String>,
+    /// Roles whose people are operators when they come with a token.
+    pub(crate) operators: BTreeSet<String>,
     pub(crate) ready_checks: Vec<(String, ReadyCheck)>,
     /// Set once the services have started, cleared when the end begins.
     pub(crate) serving: AtomicBool,

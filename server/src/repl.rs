@@ -1,10 +1,8 @@
 //! An operator's prompt: joins a running server as a component, looks around, calls, publishes and watches.
 
-use std::{collections::BTreeMap, io::IsTerminal, path::PathBuf, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, fmt, io::IsTerminal, path::PathBuf, rc::Rc, time::Duration};
 
-use rustyline::{
-    Editor, Helper, Highlighter, Hinter, Validator, completion::Completer, error::ReadlineError, history::FileHistory,
-};
+use futures::future::AbortHandle;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shared::{
@@ -15,9 +13,14 @@ use shared::{
         peer::{Event, Subscription},
     },
 };
-use tokio::{sync::mpsc, task::LocalSet};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::LocalSet,
+};
 
 mod command;
+mod nodes;
+mod terminal;
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -25,8 +28,11 @@ use crate::{
 };
 use command::{COMMANDS, Command, Message, parse};
 
+/// How long a look at a registration, a session or a node may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Where to join and how.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// Such as `ws://127.0.0.1:3000/ws`.
     pub url: String,
@@ -38,21 +44,32 @@ pub struct Options {
     pub history: Option<PathBuf>,
 }
 
+impl fmt::Debug for Options {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the token.
+        formatter
+            .debug_struct("Options")
+            .field("url", &self.url)
+            .field("realm", &self.realm)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Takes what the prompt says, a line at a time.
 pub type Say = Rc<dyn Fn(&str)>;
 
-/// Runs the prompt until `quit` or the end of the input. Without a terminal, lines are read from standard input.
+/// Runs the prompt until `quit` or the end of the input. Without a terminal, lines are read from standard input, and
+/// commands that failed are an error in the end.
 ///
 /// # Errors
-/// [`ErrorKind::Link`] when the server cannot be reached, refuses or has gone.
+/// [`ErrorKind::Link`] when the server cannot be reached, refuses or has gone; [`ErrorKind::Commands`].
 pub async fn run(options: Options, say: Say) -> Result<()> {
     // The line editor has a thread of its own. A line is typed when the one before has been answered.
     let (lines, typed) = mpsc::channel(1);
     let names = Names::default();
-    if std::io::stdin().is_terminal() {
-        let (history, names) = (options.history.clone(), names.clone());
-        std::thread::spawn(move || edit(history, names, &lines));
-    } else {
+    let mut say = say;
+    let is_script = !std::io::stdin().is_terminal();
+    if is_script {
         std::thread::spawn(move || {
             for line in std::io::stdin().lines().map_while(std::io::Result::ok) {
                 if !hand_over(line, &lines) {
@@ -60,8 +77,24 @@ pub async fn run(options: Options, say: Say) -> Result<()> {
                 }
             }
         });
+    } else {
+        let (history, names) = (options.history.clone(), names.clone());
+        let (ready, edits) = oneshot::channel();
+        std::thread::spawn(move || terminal::edit(history, names, &lines, ready));
+        if let Ok(Some(printer)) = edits.await {
+            let printer = RefCell::new(printer);
+            say = Rc::new(move |line: &str| {
+                // A closed terminal is noticed by who reads from it.
+                let _ = printer.borrow_mut().print(format!("{line}\n"));
+            });
+        }
     }
-    LocalSet::new().run_until(converse(options, typed, names, say)).await
+    let failed = LocalSet::new().run_until(converse(options, typed, names, say)).await?;
+    if is_script && failed > 0 {
+        let text = format!("{failed} of the commands failed");
+        return Err(Error::new(ErrorKind::Commands, text));
+    }
+    Ok(())
 }
 
 /// A line, and whom to tell that it was answered.
@@ -76,11 +109,14 @@ fn hand_over(line: String, lines: &mpsc::Sender<Typed>) -> bool {
 /// Names that can be completed, shared with the editor's thread.
 pub type Names = std::sync::Arc<std::sync::Mutex<Vec<String>>>;
 
-/// Answers the lines that come, until there are no more. To be run in a `LocalSet`.
+/// Answers the lines that come, until there are no more; how many could not be obeyed. To be run in a `LocalSet`.
 ///
 /// # Errors
-/// As [`run`].
-pub async fn converse(options: Options, mut typed: mpsc::Receiver<Typed>, names: Names, say: Say) -> Result<()> {
+/// [`ErrorKind::Link`] as [`run`].
+pub async fn converse(options: Options, mut typed: mpsc::Receiver<Typed>, names: Names, say: Say) -> Result<usize> {
+    // What peers are called and say must not take over the terminal.
+    let say: Say = Rc::new(move |line: &str| say(&plain(line)));
+
     let dial = Dial {
         codec: CodecId::Json,
         token: options.token,
@@ -106,7 +142,9 @@ pub async fn converse(options: Options, mut typed: mpsc::Receiver<Typed>, names:
         say,
         names,
         watched: BTreeMap::new(),
+        followed: BTreeMap::new(),
     };
+    let mut failed = 0;
     loop {
         let (line, done) = tokio::select! {
             typed = typed.recv() => match typed {
@@ -121,16 +159,32 @@ pub async fn converse(options: Options, mut typed: mpsc::Receiver<Typed>, names:
             Ok(Command::Quit) => break,
             Ok(command) => {
                 if let Err(error) = prompt.obey(command).await {
+                    failed += 1;
                     (prompt.say)(&format!("{}: {}", error.uri, error.message));
                 }
             }
-            Err(text) => (prompt.say)(&text),
+            Err(text) => {
+                failed += 1;
+                (prompt.say)(&text);
+            }
         }
         // The editor may have ended.
         let _ = done.send(());
     }
     prompt.peer.leave(shared::wamp::uri::close::CLOSE_REALM).await;
-    Ok(())
+    Ok(failed)
+}
+
+/// A line without control characters.
+fn plain(line: &str) -> String {
+    let escaped = |character: char| {
+        let escape = character.is_control().then(|| character.escape_default());
+        escape
+            .into_iter()
+            .flatten()
+            .chain((!character.is_control()).then_some(character))
+    };
+    line.chars().flat_map(escaped).collect()
 }
 
 struct Prompt {
@@ -138,6 +192,8 @@ struct Prompt {
     say: Say,
     names: Names,
     watched: BTreeMap<String, Subscription>,
+    /// By the path of the node and the name of the value.
+    followed: BTreeMap<(String, String), AbortHandle>,
 }
 
 impl Prompt {
@@ -146,13 +202,20 @@ impl Prompt {
             Command::Nothing | Command::Quit => {}
             Command::Help => {
                 for (name, arguments, text) in COMMANDS {
-                    (self.say)(&format!("  {name} {arguments}\n      {text}"));
+                    (self.say)(&format!("  {name} {arguments}"));
+                    (self.say)(&format!("      {text}"));
                 }
             }
+            Command::Realms => (self.say)(self.peer.session().realm.as_str()),
             Command::Sessions => self.sessions().await?,
             Command::Registrations => self.list("registration", "callees").await?,
             Command::Subscriptions => self.list("subscription", "subscribers").await?,
             Command::Tree(path) => self.tree(&path).await?,
+            Command::Nodes(path) => self.nodes(&path).await?,
+            Command::State(path) => self.state(&path).await?,
+            Command::Follow(path, value) => self.follow(path, value).await?,
+            Command::Unfollow(path, value) => self.unfollow(path, value)?,
+            Command::Wait(time) => tokio::time::sleep(time).await,
             Command::Call(message) => {
                 let result = self.call(&message.uri, payload(&message)?).await?;
                 show(&self.say, "", &result)?;
@@ -171,7 +234,7 @@ impl Prompt {
             Command::Watch(topic, policy) => self.watch(topic, policy).await?,
             Command::Unwatch(topic) => match self.watched.remove(&topic) {
                 Some(subscription) => subscription.unsubscribe().await?,
-                None => (self.say)("It is not watched"),
+                None => return Err(no_such("It is not watched.")),
             },
         }
         Ok(())
@@ -181,11 +244,25 @@ impl Prompt {
         self.peer.call(&name(procedure)?, payload, CallOptions::default()).await
     }
 
-    /// Asks the meta API.
+    /// Asks the meta API, or a node about itself.
     async fn ask<T: DeserializeOwned>(&self, procedure: &str, args: &[Value]) -> CallResult<T> {
-        let answer = self.call(procedure, Payload::encode(CodecId::Json, args)?).await?;
+        let options = CallOptions {
+            timeout: u64::try_from(PATIENCE.as_millis()).ok(),
+            ..CallOptions::default()
+        };
+        let payload = Payload::encode(CodecId::Json, args)?;
+        let answer = self.peer.call(&name(procedure)?, payload, options).await?;
         let (value,): (T,) = answer.decode_args()?;
         Ok(value)
+    }
+
+    /// Keeps names for completion.
+    fn remember(&self, found: impl Iterator<Item = String>) {
+        if let Ok(mut names) = self.names.lock() {
+            names.extend(found);
+            names.sort();
+            names.dedup();
+        }
     }
 
     async fn sessions(&self) -> CallResult<()> {
@@ -222,11 +299,7 @@ impl Prompt {
             }
         }
         found.sort();
-        if let Ok(mut names) = self.names.lock() {
-            names.extend(found.iter().map(|(uri, _, _)| uri.clone()));
-            names.sort();
-            names.dedup();
-        }
+        self.remember(found.iter().map(|(uri, _, _)| uri.clone()));
         Ok(found)
     }
 
@@ -307,6 +380,10 @@ fn name(text: &str) -> CallResult<Uri> {
     })
 }
 
+fn no_such(text: impl Into<String>) -> CallError {
+    CallError::new(shared::error::ErrorKind::NotFound, text)
+}
+
 fn payload(message: &Message) -> CallResult<Payload> {
     let payload = Payload::encode(CodecId::Json, &message.args)?;
     if message.kwargs.is_empty() {
@@ -320,69 +397,6 @@ fn show(say: &Say, head: &str, payload: &Payload) -> CallResult<()> {
     let kwargs: BTreeMap<String, Value> = payload.decode_kwargs()?;
     let args = args.iter().map(Value::to_string);
     let kwargs = kwargs.iter().map(|(name, value)| format!("{name}={value}"));
-    // Control characters are escaped in JSON, so nothing that a peer sends can take over the terminal.
     say(&format!("{head}{}", args.chain(kwargs).collect::<Vec<_>>().join(" ")));
     Ok(())
-}
-
-/// Completes commands and the names that were seen.
-#[derive(Helper, Highlighter, Hinter, Validator)]
-struct Completing {
-    names: Names,
-}
-
-impl Completer for Completing {
-    type Candidate = String;
-
-    fn complete(
-        &self,
-        line: &str,
-        position: usize,
-        _: &rustyline::Context<'_>,
-    ) -> rustyline::Result<(usize, Vec<String>)> {
-        let before = line.get(..position).unwrap_or(line);
-        let start = before.rfind(' ').map_or(0, |space| space + 1);
-        let word = &before[start..];
-        let candidates: Vec<String> = if start == 0 {
-            COMMANDS.iter().map(|(name, _, _)| (*name).to_owned()).collect()
-        } else {
-            self.names.lock().map(|names| names.clone()).unwrap_or_default()
-        };
-        let fitting = candidates.into_iter().filter(|name| name.starts_with(word)).collect();
-        Ok((start, fitting))
-    }
-}
-
-/// Reads lines from the terminal until the end or Ctrl-C.
-fn edit(history: Option<PathBuf>, names: Names, lines: &mpsc::Sender<Typed>) {
-    let mut editor: Editor<Completing, FileHistory> = match Editor::new() {
-        Ok(editor) => editor,
-        Err(error) => return tracing::error!(%error, "the terminal cannot be used"),
-    };
-    editor.set_helper(Some(Completing { names }));
-    if let Some(file) = &history {
-        // There is none the first time.
-        let _ = editor.load_history(file);
-    }
-    loop {
-        match editor.readline("> ") {
-            Ok(line) => {
-                // A line that is not remembered is no reason to stop.
-                let _ = editor.add_history_entry(&line);
-                if !hand_over(line, lines) {
-                    break;
-                }
-            }
-            Err(ReadlineError::Interrupted | ReadlineError::Eof) => break,
-            Err(error) => {
-                tracing::error!(%error, "the terminal cannot be read");
-                break;
-            }
-        }
-    }
-    if let Some(file) = &history
-        && let Err(error) = editor.save_history(file)
-    {
-        tracing::warn!(%error, "the history was not saved");
-    }
 }

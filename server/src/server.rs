@@ -62,6 +62,7 @@ impl Server {
             authorizer: None,
             limits: BTreeMap::new(),
             meta_roles: BTreeSet::new(),
+            operators: BTreeSet::new(),
             accounts: None,
             services: Vec::new(),
             ready_checks: Vec::new(),
@@ -93,6 +94,7 @@ pub struct ServerBuilder {
     authorizer: Option<Box<dyn Authorizer + Send>>,
     limits: BTreeMap<String, Limits>,
     meta_roles: BTreeSet<String>,
+    operators: BTreeSet<String>,
     accounts: Option<Arc<dyn AccountStore>>,
     services: Vec<Arc<dyn Service>>,
     ready_checks: Vec<(String, ReadyCheck)>,
@@ -172,6 +174,14 @@ impl ServerBuilder {
         self
     }
 
+    /// A role whose people are operators when they come with a token, as at the operator's prompt: they may use the meta
+    /// API, look into nodes, and call, publish and subscribe everywhere, without a rate. Each request is logged under the
+    /// target `audit`. Their pages have no such rights.
+    pub fn operators(mut self, role: impl Into<String>) -> Self {
+        self.operators.insert(role.into());
+        self
+    }
+
     /// Accounts that log in. Without any, everybody may open a socket and is `anonymous`.
     pub fn accounts(mut self, accounts: Arc<dyn AccountStore>) -> Self {
         self.accounts = Some(accounts);
@@ -236,6 +246,7 @@ impl ServerBuilder {
             .map_err(|error| Error::new(ErrorKind::Io, "The socket has no address").because(error))?;
         let raw = self.bind_raw_sockets().await?;
         let component_roles = self.limits.keys().cloned().collect();
+        let operators = self.operators.clone();
         let realm = self.start_realm().await?;
         let tree_threads = Arc::new(ThreadTreeHost::start(self.config.tree_threads)?);
         let trees: Arc<dyn TreeHost> = tree_threads.clone();
@@ -253,6 +264,7 @@ impl ServerBuilder {
             sockets: Arc::new(Sockets::new(&self.config.connections)),
             authenticator,
             component_roles,
+            operators,
             ready_checks: self.ready_checks,
             serving: AtomicBool::new(false),
             started: Instant::now(),
@@ -327,6 +339,7 @@ impl ServerBuilder {
         config.contracts = self.contracts.take();
         config.limits = std::mem::take(&mut self.limits);
         config.meta_roles = std::mem::take(&mut self.meta_roles);
+        config.operators = std::mem::take(&mut self.operators);
         config.epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         if let Some(authorizer) = self.authorizer.take() {
             config.authorizer = authorizer;

@@ -38,9 +38,18 @@ pub const EVENTS_NOT_STORED: &str = "coati_events_not_stored_total";
 /// Running session trees.
 pub const TREES: &str = "coati_trees";
 
-/// Sends log lines to standard error, level by `RUST_LOG` (default `info`). A second call does nothing.
+/// The target of log lines that say who did what by a token.
+pub const AUDIT: &str = "audit";
+
+/// Sends log lines to standard error, level by `RUST_LOG` (default `info`); those of [`AUDIT`] in any case. A second call
+/// does nothing.
 pub fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // Nobody who looks for something else in the log turns the audit off by that.
+    let filter = match format!("{AUDIT}=info").parse() {
+        Ok(audit) => filter.add_directive(audit),
+        Err(_) => filter,
+    };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -197,6 +197,7 @@ async fn accounts_and_logins_survive_and_end() {
         created: now,
         seen: now,
         expires: now + 60,
+        label: None,
     };
     db.create_login(login.clone()).await.unwrap();
     db.touch_login(login.token, now + 5).await.unwrap();

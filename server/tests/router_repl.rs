@@ -14,6 +14,7 @@ use coati_server::{
     router::Open,
 };
 use serde_json::json;
+use shared::{platform::default_platform, prelude::*, wamp::router::Principal};
 use support::{private, raw::Raw};
 use tokio::{sync::mpsc, task::LocalSet};
 
@@ -45,7 +46,8 @@ impl Operator {
     }
 }
 
-async fn with_operator(test: impl AsyncFnOnce(&Running, &Operator, &Names)) {
+/// The test answers how many commands could not be obeyed.
+async fn with_operator(test: impl AsyncFnOnce(&Running, &Operator, &Names) -> usize) {
     let server = Server::builder()
         .config(private())
         .authorizer(Box::new(Open))
@@ -67,9 +69,9 @@ async fn with_operator(test: impl AsyncFnOnce(&Running, &Operator, &Names)) {
     LocalSet::new()
         .run_until(async {
             let prompt = tokio::task::spawn_local(repl::converse(options, typed, names.clone(), say));
-            test(&server, &operator, &names).await;
+            let failed = test(&server, &operator, &names).await;
             drop(operator);
-            prompt.await.expect("no panic").expect("an orderly end");
+            assert_eq!(prompt.await.expect("no panic").expect("an orderly end"), failed);
         })
         .await;
     server.stop().await;
@@ -125,6 +127,81 @@ async fn an_operator_sees_who_is_there_calls_publishes_and_watches() {
         assert_eq!(operator.types("subscriptions").await.lines().count(), 1);
         let wrong = operator.types("cal x").await;
         assert!(wrong.contains("help"), "{wrong}");
+        assert_eq!(operator.types("realms").await, "realm1");
+        2
+    })
+    .await;
+}
+
+#[node]
+struct Till {
+    sum: Value<u32>,
+    #[secret]
+    #[init(Value::new("0451".to_owned()))]
+    code: Value<String>,
+    #[signal]
+    on_sold: Signal<u32>,
+}
+
+#[tokio::test]
+async fn an_operator_walks_over_nodes_reads_their_state_and_follows_a_value() {
+    with_operator(async |server, operator, names| {
+        let principal = Principal::new("shop", "node", "test");
+        let peer = server.realm().internal_peer(default_platform(), principal).await;
+        let context = NodeContext::root(default_platform(), Some(peer.expect("a realm")));
+        let (shop, till) = (Till::new(), Till::new());
+        let place = Path::root("shop").and_then(|root| root.join("server")).expect("a path");
+        shop.node_bind(place, &context).await.expect("free");
+        shop.node_add("till", till.clone()).await.expect("free");
+        let mut raw = Raw::anonymous(server).await;
+        raw.ask(json!([64, 1, {"match": "prefix"}, "other."])).await;
+
+        let roots = operator.types("nodes").await;
+        let silent = "other  (";
+        assert!(
+            roots.starts_with(silent) && roots.ends_with("\nshop.server  Till"),
+            "{roots}"
+        );
+        assert!(!roots.contains("till"), "{roots}");
+        let walked = "shop.server  Till\n  till  Till";
+        assert_eq!(operator.types("nodes shop").await, walked);
+        assert_eq!(operator.types("nodes shop.server").await, walked);
+        assert_eq!(operator.types("nodes shop.server.till").await, "shop.server.till  Till");
+        assert!(
+            names.lock().expect("sound").contains(&"shop.server.till".to_owned()),
+            "for completion"
+        );
+        let state = "shop.server  Till\n  signal on_sold\n  sum = 0\n  code = (secret)\n  .till";
+        assert_eq!(operator.types("state shop.server").await, state);
+
+        let followed = operator.types("follow shop.server.till sum").await;
+        assert_eq!(followed, "shop.server.till sum = 0");
+        till.sum.set(7);
+        operator.hears("shop.server.till sum = 7").await;
+        assert_eq!(operator.types("unfollow shop.server.till sum").await, "");
+        assert_eq!(
+            operator.types("follow shop.server.till sum").await,
+            "shop.server.till sum = 7"
+        );
+        shop.node_remove("till").await.expect("it is there");
+        operator
+            .hears("shop.server.till sum is not followed any more: The node was unbound.")
+            .await;
+
+        for (line, word) in [
+            ("state shop.server.till", "no_such_procedure"),
+            ("state nobody", "no_such_procedure"),
+            ("nodes nobody", "no_such_procedure"),
+            ("follow shop.server code", "secret"),
+            ("follow shop.server nothing", "nothing"),
+            ("unfollow shop.server sum", "not followed"),
+            ("unwatch shop", "not watched"),
+        ] {
+            let said = operator.types(line).await;
+            assert!(said.contains(word), "{line}: {said}");
+        }
+        context.shutdown().await.expect("no handler fails");
+        7
     })
     .await;
 }

@@ -109,6 +109,7 @@ impl Node for GreeterNode {
             name: "heard",
             cell: Some(Rc::new(self.heard.clone())),
             mirrored: false,
+            is_secret: false,
         }]
     }
 }

@@ -18,6 +18,7 @@ pub mod call;
 mod context;
 #[doc(hidden)]
 pub mod fault;
+pub mod inspect;
 pub(crate) mod lifecycle;
 pub(crate) mod member;
 pub(crate) mod mirror;
@@ -148,6 +149,12 @@ impl NodeCore {
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase.get()
+    }
+
+    /// How many calls and tasks of the node run.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.tasks.len()
     }
 
     pub(crate) fn path(&self) -> Option<Path> {

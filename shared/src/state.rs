@@ -268,6 +268,8 @@ pub struct StateEntry {
     pub cell: Option<Rc<dyn StateCell>>,
     /// Whether other nodes may show it.
     pub mirrored: bool,
+    /// Marked `#[secret]`: inspectors name it and show nothing of it.
+    pub is_secret: bool,
 }
 
 impl fmt::Debug for StateEntry {

@@ -5,7 +5,17 @@ use std::{
     rc::Rc,
 };
 
-use coati_shared::{prelude::*, state::on_cleanup, testing};
+use coati_shared::{
+    node::inspect::{Inspection, Shown},
+    prelude::*,
+    state::on_cleanup,
+    testing::{self, Realm},
+    wamp::{
+        CodecId, Payload, Uri,
+        message::CallOptions,
+        router::{BaseAuthorizer, NODE_FOLLOW, NODE_INSPECT, RouterConfig},
+    },
+};
 
 /// Not serialisable, and state nevertheless.
 #[derive(Default)]
@@ -242,5 +252,131 @@ async fn what_a_node_set_up_is_cleaned_up_when_it_is_unbound_and_once() -> Resul
     parent.node_unbind().await?;
     assert_eq!(counts(), (1, 1));
     assert_eq!(call.await.unwrap_err().kind, ErrorKind::Canceled);
+    Ok(())
+}
+
+#[contract]
+trait Vault {
+    async fn open(&self) -> Result<()>;
+}
+
+#[node(Vault)]
+struct VaultNode {
+    #[secret]
+    #[init(Value::new("0451".to_owned()))]
+    code: Value<String>,
+    visits: Value<u32>,
+    log: Value<String>,
+    opaque: Value<Opaque>,
+    #[signal]
+    on_open: Signal<u32>,
+}
+
+impl Vault for VaultNode {
+    async fn open(&self) -> Result<()> {
+        self.visits.update(|visits| *visits += 1);
+        Ok(())
+    }
+}
+
+/// A vault with a child at `bank.vault`, seen by an operator who speaks a codec.
+async fn watched(codec: CodecId) -> Result<(Rc<VaultNode>, coati_shared::wamp::Peer)> {
+    let realm = Realm::with_config(RouterConfig {
+        meta_roles: ["operator".to_owned()].into(),
+        authorizer: Box::new(BaseAuthorizer::default().allow("operator", "bank")),
+        ..RouterConfig::new(1)
+    });
+    let vault = VaultNode::new();
+    vault
+        .node_bind(Path::root("bank")?.join("vault")?, &realm.context("node").await?)
+        .await?;
+    vault.node_add("inner", VaultNode::new()).await?;
+    Ok((vault, realm.peer_with("olga", "operator", codec).await?))
+}
+
+fn asked(path: &str, call: &str) -> Uri {
+    Uri::unchecked(format!("{path}.{call}"))
+}
+
+#[testing::test]
+async fn an_operator_sees_what_a_node_is_and_holds_and_no_secret() -> Result<()> {
+    for codec in CodecId::ALL {
+        let (vault, operator) = watched(codec).await?;
+        vault.log.set("x".repeat(40_000));
+        let uri = asked("bank.vault", NODE_INSPECT);
+        let seen = operator.call(&uri, Payload::empty(codec), CallOptions::default());
+        let (seen,): (Inspection,) = seen.await?.decode_args()?;
+        let named = |name: &str, shown| (name.to_owned(), shown);
+        let expected = Inspection {
+            kind: "VaultNode".to_owned(),
+            contracts: vec![("Vault".to_owned(), vec!["open".to_owned()])],
+            signals: vec!["on_open".to_owned()],
+            state: vec![
+                named("code", Shown::Secret),
+                named("visits", Shown::Value("0".to_owned())),
+                named("log", Shown::TooLarge(40_002)),
+                named("opaque", Shown::Opaque),
+            ],
+            children: vec!["inner".to_owned()],
+            left_out: 0,
+        };
+        assert_eq!(seen, expected);
+    }
+    Ok(())
+}
+
+#[testing::test]
+async fn an_operator_follows_a_value_until_the_node_goes_and_no_secret() -> Result<()> {
+    let (vault, operator) = watched(CodecId::Msgpack).await?;
+    let follow = |path: &str, name: &str, heard: &Rc<RefCell<Vec<Shown>>>| {
+        let (operator, heard, uri) = (operator.clone(), heard.clone(), asked(path, NODE_FOLLOW));
+        let name = Payload::encode(operator.codec(), &(name,));
+        async move {
+            let progress = Rc::new(move |payload: Payload| {
+                let (shown,): (Shown,) = payload.decode_args().expect("a value");
+                heard.borrow_mut().push(shown);
+            });
+            let answer = operator
+                .call_progressive(&uri, name?, CallOptions::default(), progress)
+                .await;
+            answer.map(drop)
+        }
+    };
+    let heard = Rc::default();
+    for (name, kind) in [
+        ("code", ErrorKind::NotAuthorized),
+        ("nothing", ErrorKind::NotFound),
+        ("opaque", ErrorKind::Refused),
+    ] {
+        assert_eq!(
+            follow("bank.vault", name, &heard).await.unwrap_err().kind,
+            kind,
+            "{name}"
+        );
+    }
+    assert!(heard.borrow().is_empty());
+    let mut followed = Box::pin(follow("bank.vault.inner", "visits", &heard));
+    let inner: Rc<VaultNode> = vault.node_child_as("inner").expect("it is there");
+    let value = |number: u32| Shown::Value(number.to_string());
+    for number in 0..=2 {
+        inner.visits.set(number);
+        // A burst: what is merged is older than what is sent.
+        while heard.borrow().last() != Some(&value(number)) {
+            assert!(futures::poll!(&mut followed).is_pending());
+            testing::yield_now().await;
+        }
+    }
+    assert_eq!(inner.node_core().running(), 1);
+    vault.node_remove("inner").await?;
+    assert_eq!(followed.await.unwrap_err().kind, ErrorKind::Canceled);
+    let mut given_up = Box::pin(follow("bank.vault", "visits", &heard));
+    while vault.node_core().running() == 0 {
+        assert!(futures::poll!(&mut given_up).is_pending());
+        testing::yield_now().await;
+    }
+    drop(given_up);
+    while vault.node_core().running() > 0 {
+        testing::yield_now().await;
+    }
     Ok(())
 }

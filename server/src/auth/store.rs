@@ -36,6 +36,16 @@ pub struct Login {
     pub seen: i64,
     /// When it ends whatever happens.
     pub expires: i64,
+    /// What an issued token is for, in words; None for the login of a browser. Tokens do not end by being unused.
+    pub label: Option<String>,
+}
+
+impl Login {
+    /// Whether it is a token that was issued for a program or an operator.
+    #[must_use]
+    pub fn is_issued(&self) -> bool {
+        self.label.is_some()
+    }
 }
 
 /// Where accounts and logins are kept.

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::ConnectionLimits,
     router::{queue::Outbound, realm::Attached},
-    telemetry,
+    telemetry::{self, AUDIT},
 };
 
 /// Reads one socket until its end.
@@ -162,7 +162,7 @@ impl<I: Incoming> Reader<'_, I> {
     }
 }
 
-/// Logs what somebody asks for; not the arguments, which may be private.
+/// Logs what somebody asks for; not the arguments, which may be private. The line has the time.
 fn audit(user: &str, message: &Message) {
     let (action, uri) = if let Message::Call(call) = message {
         ("call", &call.procedure)
@@ -175,7 +175,7 @@ fn audit(user: &str, message: &Message) {
     } else {
         return;
     };
-    tracing::info!(?user, action, uri = ?uri.as_str(), "audit");
+    tracing::info!(target: AUDIT, ?user, action, uri = ?uri.as_str(), "request by token");
 }
 
 /// An ERROR that is made at the socket and not by the router.

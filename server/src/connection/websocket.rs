@@ -15,7 +15,7 @@ use futures::{
 };
 use shared::wamp::{
     CodecId,
-    router::Principal,
+    router::{Principal, TOKEN},
     uri::{close, error},
 };
 
@@ -35,6 +35,11 @@ use crate::{
 const READ_BUFFER: usize = 2 * 1024;
 /// Written bytes that are collected before they go out; everything goes out when the queue is empty.
 const WRITE_BUFFER: usize = 16 * 1024;
+
+/// By the cookie of a page.
+const COOKIE: &str = "cookie";
+/// By a browser's login that a program shows.
+const BEARER: &str = "bearer";
 
 /// What kind of program is at the other end; limits go by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +65,10 @@ pub(crate) async fn upgrade(
         Some((identity, _)) if !app.component_roles.contains(&identity.role) => Kind::Browser,
         Some(_) | None => Kind::Component,
     };
+    let is_operator = identity
+        .as_ref()
+        .is_some_and(|(identity, method)| *method == TOKEN && app.operators.contains(&identity.role));
+    let is_page = identity.as_ref().is_none_or(|(_, method)| *method == COOKIE);
     if !app.is_serving() {
         return sentence(StatusCode::SERVICE_UNAVAILABLE, "The server is starting or stopping.");
     }
@@ -105,8 +114,8 @@ pub(crate) async fn upgrade(
                     batched: chosen.batched,
                     principal: principal(identity.as_ref()),
                     from: Place::Network(address.0),
-                    counted: kind == Kind::Browser,
-                    audited: kind == Kind::Browser && identity.as_ref().is_some_and(|(_, method)| *method == "bearer"),
+                    counted: kind == Kind::Browser && !is_operator,
+                    audited: is_operator || (kind == Kind::Browser && !is_page),
                 };
                 let (sink, stream) = socket.split();
                 let incoming = WebSocketIncoming {
@@ -141,9 +150,9 @@ async fn admit(app: &App, headers: &HeaderMap) -> Result<Option<(Identity, &'sta
         return Ok(None);
     };
     let bearer = headers.get(header::AUTHORIZATION).and_then(bearer_token);
-    let (method, token) = match (bearer, origin) {
-        (Some(token), _) => ("bearer", Some(token)),
-        (None, Origin::Own) => ("cookie", app.token(headers)),
+    let (shown, token) = match (bearer, origin) {
+        (Some(token), _) => (BEARER, Some(token)),
+        (None, Origin::Own) => (COOKIE, app.token(headers)),
         (None, Origin::Absent | Origin::Foreign) => {
             return Err(refuse("origin", "A socket without an origin needs a token."));
         }
@@ -151,7 +160,14 @@ async fn admit(app: &App, headers: &HeaderMap) -> Result<Option<(Identity, &'sta
     let unknown = || sentence(StatusCode::UNAUTHORIZED, "Please log in.");
     let identified = authenticator.identify(token.ok_or_else(unknown)?).await;
     match identified {
-        Ok(Some(identity)) => Ok(Some((identity, method))),
+        Ok(Some(identity)) => {
+            let method = if shown == BEARER && identity.issued {
+                TOKEN
+            } else {
+                shown
+            };
+            Ok(Some((identity, method)))
+        }
         Ok(None) => Err(unknown()),
         Err(error) => {
             tracing::error!(%error, "a socket's login could not be checked");

@@ -20,7 +20,7 @@ fn failed(error: shared::error::Error) -> Error {
 }
 
 fn hex(hash: &TokenHash) -> Cell {
-    Cell::Text(hash.0.iter().map(|byte| format!("{byte:02x}")).collect())
+    Cell::Text(hash.to_hex())
 }
 
 fn token_of(cell: &Cell) -> Option<TokenHash> {
@@ -118,6 +118,39 @@ impl Db {
         Ok(self.find_account(login).await?.map(|account| account.role))
     }
 
+    /// The issued tokens that still hold, by account and age; browsers' logins are not among them.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn tokens(&self) -> Result<Vec<Login>> {
+        let sql = "SELECT u.login, l.token_hash, l.created, l.seen, l.expires, l.label \
+                   FROM coati_login l JOIN coati_user u ON u.id = l.user_id \
+                   WHERE l.label IS NOT NULL AND l.expires > ? ORDER BY lower(u.login), l.created, l.token_hash";
+        let statement = self.account_statement(sql, vec![unix_now().into()]);
+        let mut transaction = self.read().await.map_err(failed)?;
+        let rows = transaction.fetch(&statement).await.map_err(failed)?;
+        let login = |row: &Vec<Cell>| {
+            let (name, rest) = row.split_first()?;
+            login_of(name.as_text()?, rest)
+        };
+        rows.iter().map(|row| login(row).ok_or_else(strange)).collect()
+    }
+
+    /// Ends the issued token whose hash begins with these hexadecimal digits; answers how many there are: ended if that
+    /// is one, left alone otherwise. Who uses it is cut off at the next check of its login.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn remove_token(&self, start: &str) -> Result<usize> {
+        let tokens = self.tokens().await?;
+        let named = tokens.iter().filter(|login| login.token.to_hex().starts_with(start));
+        let named: Vec<&Login> = named.collect();
+        if let [login] = named.as_slice() {
+            self.delete_login(login.token).await?;
+        }
+        Ok(named.len())
+    }
+
     /// Whether there is any account.
     ///
     /// # Errors
@@ -148,6 +181,28 @@ fn account_of(cells: &[Cell]) -> Option<Account> {
     })
 }
 
+/// The columns `token_hash, created, seen, expires, label`.
+fn login_of(name: &str, cells: &[Cell]) -> Option<Login> {
+    let [
+        stored,
+        Cell::Integer(created),
+        Cell::Integer(seen),
+        Cell::Integer(expires),
+        label,
+    ] = cells
+    else {
+        return None;
+    };
+    Some(Login {
+        token: token_of(stored)?,
+        name: name.to_owned(),
+        created: *created,
+        seen: *seen,
+        expires: *expires,
+        label: label.as_text().map(str::to_owned),
+    })
+}
+
 impl AccountStore for Db {
     fn find_account<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Account>>> {
         async move {
@@ -160,15 +215,18 @@ impl AccountStore for Db {
 
     fn create_login(&self, login: Login) -> BoxFuture<'_, Result<()>> {
         async move {
-            self.account_write("DELETE FROM coati_login WHERE expires < ?", vec![login.created.into()]).await?;
-            let sql = "INSERT INTO coati_login (token_hash, user_id, created, seen, expires) \
-                       SELECT ?, id, CAST(? AS bigint), CAST(? AS bigint), CAST(? AS bigint) FROM coati_user WHERE lower(login) = lower(?)";
+            self.account_write("DELETE FROM coati_login WHERE expires < ?", vec![login.created.into()])
+                .await?;
+            let sql = "INSERT INTO coati_login (token_hash, user_id, created, seen, expires, label) \
+                       SELECT ?, id, CAST(? AS bigint), CAST(? AS bigint), CAST(? AS bigint), CAST(? AS text) \
+                       FROM coati_user WHERE lower(login) = lower(?)";
             let values = vec![
                 hex(&login.token),
                 login.created.into(),
                 login.seen.into(),
                 login.expires.into(),
-                login.name.clone().into(),
+                login.label.map_or(Cell::Null, Cell::Text),
+                login.name.into(),
             ];
             match self.account_write(sql, values).await? {
                 1 => Ok(()),
@@ -180,35 +238,14 @@ impl AccountStore for Db {
 
     fn find_login(&self, token: TokenHash) -> BoxFuture<'_, Result<Option<(Login, Account)>>> {
         async move {
-            let sql = "SELECT u.login, u.password_hash, u.role, u.disabled, l.token_hash, l.created, l.seen, l.expires \
+            let sql = "SELECT u.login, u.password_hash, u.role, u.disabled, l.token_hash, l.created, l.seen, l.expires, l.label \
                        FROM coati_login l JOIN coati_user u ON u.id = l.user_id WHERE l.token_hash = ?";
             let Some(row) = self.account_read(sql, vec![hex(&token)]).await? else {
                 return Ok(None);
             };
             let account = row.get(..4).and_then(account_of).ok_or_else(strange)?;
-            let Some(
-                [
-                    stored,
-                    Cell::Integer(created),
-                    Cell::Integer(seen),
-                    Cell::Integer(expires),
-                ],
-            ) = row.get(4..)
-            else {
-                return Err(strange());
-            };
-            let token = token_of(stored).ok_or_else(strange)?;
-            let name = account.name.clone();
-            Ok(Some((
-                Login {
-                    token,
-                    name,
-                    created: *created,
-                    seen: *seen,
-                    expires: *expires,
-                },
-                account,
-            )))
+            let login = row.get(4..).and_then(|row| login_of(&account.name, row));
+            Ok(Some((login.ok_or_else(strange)?, account)))
         }
         .boxed()
     }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
     tungstenite::{
-        Message as Frame,
+        Error as Refused, Message as Frame,
         client::IntoClientRequest,
         http::{HeaderName, HeaderValue, header},
         protocol::WebSocketConfig,
@@ -97,7 +97,18 @@ impl Dial {
         let (socket, answer) = tokio::time::timeout(self.within, dialled)
             .await
             .map_err(|late| unreachable().because(late))?
-            .map_err(|error| unreachable().because(error))?;
+            .map_err(|error| match error {
+                Refused::Http(answer) => {
+                    let text = format!("The router at {} refuses: {}", self.url, answer.status());
+                    let said = answer
+                        .body()
+                        .as_deref()
+                        .map(String::from_utf8_lossy)
+                        .unwrap_or_default();
+                    Error::new(ErrorKind::Link, text).because(said.trim())
+                }
+                other => unreachable().because(other),
+            })?;
         let chosen = answer
             .headers()
             .get(header::SEC_WEBSOCKET_PROTOCOL)

@@ -1,15 +1,29 @@
 //! What an operator can type, taken apart.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 use shared::wamp::MatchPolicy;
 
+/// The most seconds of one `wait`.
+const LONGEST_WAIT: u64 = 3_600;
+
 /// The commands with their arguments and what they do, for `help` and completion.
-pub(super) const COMMANDS: [(&str, &str, &str); 10] = [
+pub(super) const COMMANDS: [(&str, &str, &str); 16] = [
     ("help", "", "this list"),
+    ("realms", "", "the realms that this prompt reaches"),
     ("sessions", "", "who is in the realm"),
     ("registrations", "", "which procedures there are and who offers them"),
     ("subscriptions", "", "which topics are listened to, and by how many"),
     ("tree", "[PATH]", "procedures and topics at a path and below, as a tree"),
+    (
+        "nodes",
+        "[PATH]",
+        "the nodes at a path and below; without a path, all roots",
+    ),
+    ("state", "PATH", "what a node is and holds"),
+    ("follow", "PATH VALUE", "show a value of a node whenever it changes"),
+    ("unfollow", "PATH VALUE", "stop that"),
     (
         "call",
         "PROCEDURE [ARGUMENT…] [name=ARGUMENT…]",
@@ -18,6 +32,11 @@ pub(super) const COMMANDS: [(&str, &str, &str); 10] = [
     ("publish", "TOPIC [ARGUMENT…] [name=ARGUMENT…]", "publish an event"),
     ("watch", "TOPIC [exact|prefix|wildcard]", "show events as they come"),
     ("unwatch", "TOPIC", "stop that"),
+    (
+        "wait",
+        "SECONDS",
+        "show what is watched and followed for so long, in a script",
+    ),
     ("quit", "", "leave"),
 ];
 
@@ -26,14 +45,20 @@ pub(super) const COMMANDS: [(&str, &str, &str); 10] = [
 pub(super) enum Command {
     Nothing,
     Help,
+    Realms,
     Sessions,
     Registrations,
     Subscriptions,
     Tree(String),
+    Nodes(String),
+    State(String),
+    Follow(String, String),
+    Unfollow(String, String),
     Call(Message),
     Publish(Message),
     Watch(String, MatchPolicy),
     Unwatch(String),
+    Wait(Duration),
     Quit,
 }
 
@@ -56,12 +81,21 @@ pub(super) fn parse(line: &str) -> Result<Command, String> {
         [one] => Ok(one.clone()),
         _ => Err(format!("{name} needs {what}")),
     };
+    let two = || match rest.as_slice() {
+        [path, value] => Ok((path.clone(), value.clone())),
+        _ => Err(format!("{name} needs the path of a node and the name of a value")),
+    };
     match name.as_str() {
         "help" => Ok(Command::Help),
+        "realms" => Ok(Command::Realms),
         "sessions" => Ok(Command::Sessions),
         "registrations" => Ok(Command::Registrations),
         "subscriptions" => Ok(Command::Subscriptions),
         "tree" => Ok(Command::Tree(rest.first().cloned().unwrap_or_default())),
+        "nodes" => Ok(Command::Nodes(rest.first().cloned().unwrap_or_default())),
+        "state" => one("the path of a node").map(Command::State),
+        "follow" => two().map(|(path, value)| Command::Follow(path, value)),
+        "unfollow" => two().map(|(path, value)| Command::Unfollow(path, value)),
         "call" => message(&name, rest).map(Command::Call),
         "publish" => message(&name, rest).map(Command::Publish),
         "watch" => match rest.as_slice() {
@@ -70,8 +104,16 @@ pub(super) fn parse(line: &str) -> Result<Command, String> {
             _ => Err("watch needs a topic, and may have exact, prefix or wildcard after it".to_owned()),
         },
         "unwatch" => one("a topic").map(Command::Unwatch),
+        "wait" => one("a number of seconds").and_then(|seconds| wait(&seconds)),
         "quit" | "exit" => Ok(Command::Quit),
         other => Err(format!("There is no command {other}; help lists all")),
+    }
+}
+
+fn wait(seconds: &str) -> Result<Command, String> {
+    match seconds.parse() {
+        Ok(seconds) if seconds <= LONGEST_WAIT => Ok(Command::Wait(Duration::from_secs(seconds))),
+        Ok(_) | Err(_) => Err(format!("wait needs 0 to {LONGEST_WAIT} seconds")),
     }
 }
 
@@ -173,6 +215,10 @@ mod tests {
             ("watch", "topic"),
             ("watch a.b glob", "glob"),
             ("unwatch", "topic"),
+            ("state", "path"),
+            ("follow a.b", "value"),
+            ("wait long", "seconds"),
+            ("wait 3601", "3600"),
         ] {
             let wrong = parse(line).expect_err(line);
             assert!(wrong.contains(word), "{line}: {wrong}");
@@ -182,7 +228,11 @@ mod tests {
             Ok(Command::Watch("a.".to_owned(), MatchPolicy::Prefix))
         );
         for (name, arguments, _) in COMMANDS {
-            let line = format!("{name} {}", if arguments.is_empty() { "" } else { "x" });
+            let words = arguments
+                .split(' ')
+                .map(|word| if word == "SECONDS" { "1" } else { "x" });
+            let words = words.take(arguments.split(' ').filter(|word| !word.starts_with('[')).count());
+            let line = format!("{name} {}", words.collect::<Vec<_>>().join(" "));
             assert!(parse(&line).is_ok(), "{line}");
         }
     }

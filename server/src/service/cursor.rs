@@ -39,6 +39,8 @@ pub struct CursorNode {
     source: &'static str,
     scope: ControllerScope,
     windows: RefCell<BTreeMap<WindowId, Held>>,
+    /// What the windows show, for operators.
+    shown: Value<Vec<(Query, Range)>>,
 }
 
 /// What a session has of a window; dropping it takes both back.
@@ -46,6 +48,7 @@ struct Held {
     realm: RealmHandle,
     session: SessionId,
     topic: Uri,
+    shows: (Query, Range),
     _hold: Hold,
 }
 
@@ -79,6 +82,12 @@ impl CursorNode {
         Viewer::new(&self.scope.login, &self.scope.role)
     }
 
+    /// Brings what operators see up to date.
+    fn tell(&self) {
+        let shown = self.windows.borrow().values().map(|held| held.shows.clone()).collect();
+        self.shown.set_if_new(shown);
+    }
+
     fn held(&self, window: &WindowId) -> Result<()> {
         let known = self.windows.borrow().contains_key(window);
         known
@@ -93,6 +102,7 @@ impl Cursor for CursorNode {
         let session =
             caller.ok_or_else(|| Error::new(ErrorKind::NotAuthorized, "Only a session can hold a window."))?;
         let viewer = self.viewer();
+        let shows = (query.clone(), range);
         let ticket = self.hub.prepare(self.source, query, range, &viewer)?;
         let hold = Hold {
             hub: self.hub.clone(),
@@ -115,10 +125,12 @@ impl Cursor for CursorNode {
                     realm,
                     session,
                     topic: topic.clone(),
+                    shows,
                     _hold: hold,
                 },
             );
         }
+        self.tell();
         self.scope.realm.grant(session, topic);
         Ok(ticket)
     }
@@ -135,6 +147,7 @@ impl Cursor for CursorNode {
 
     async fn close(&self, window: WindowId) -> Result<()> {
         self.windows.borrow_mut().remove(&window);
+        self.tell();
         Ok(())
     }
 

@@ -21,6 +21,13 @@ pub(super) struct ServerMemberNode {
     catalogue: Arc<Catalogue>,
     scope: ControllerScope,
     contexts: RefCell<BTreeMap<String, Open>>,
+    /// Whose session it is, for operators.
+    #[init(Value::new(scope.login.clone()))]
+    user: Value<String>,
+    #[init(Value::new(scope.role.clone()))]
+    role: Value<String>,
+    /// Titles of the open contexts by name, for operators.
+    titles: Dictionary<String>,
 }
 
 /// A context that is open, or being opened.
@@ -72,6 +79,7 @@ impl ServerMemberNode {
         };
         self.node_add_dyn(name, open.controller.clone()).await?;
         self.contexts.borrow_mut().insert(name.to_owned(), open.clone());
+        self.titles.set(name, open.title.to_owned());
         Ok(open)
     }
 
@@ -103,6 +111,7 @@ impl ServerMemberNode {
             Some(_) => {}
             None => return Ok(()),
         }
+        self.titles.remove(name);
         self.node_remove(name).await
     }
 }

@@ -10,7 +10,14 @@ use syn::{
 use crate::shared;
 
 /// Names that the remote has for itself.
-const RESERVED: [&str; 4] = ["remote_path", "remote_node", "with_timeout", "node_contracts"];
+const RESERVED: [&str; 6] = [
+    "remote_path",
+    "remote_node",
+    "with_timeout",
+    "node_contracts",
+    "node_inspect",
+    "node_follow",
+];
 
 /// One method, taken apart.
 struct Method {

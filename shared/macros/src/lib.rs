@@ -35,8 +35,9 @@ pub fn contract(attributes: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// Fields of type `Signal<T>` are signals, and constants of their names appear on the type. One that is marked
 /// `#[signal(replay)]` keeps its last event for those who connect later, `#[signal(replay = 3)]` the last three. Fields
-/// of type `Value<T>` and `Computed<T>` are state that can be read by name; one that is marked `#[mirror]` other nodes may
-/// show, by the constant of its name. A hidden field `node_core` is added, and a
+/// of type `Value<T>` and `Computed<T>` are state that can be read by name, also by operators: `#[secret]` on such a field
+/// keeps its value from them; one that is marked `#[mirror]` other nodes may show, by the constant of its name. A hidden
+/// field `node_core` is added, and a
 /// function `new(...) -> Rc<Self>` that takes the fields that are neither signals nor values, in order;
 /// `#[init(expression)]` on a field gives it that value instead of an argument or a default; it may name the arguments
 /// and the fields before it. `#[node(new = make)]` names the function `make`, `#[node(no_new)]` leaves it out.

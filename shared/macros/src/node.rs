@@ -73,6 +73,8 @@ struct Held {
     name: Ident,
     /// What it holds, if other nodes may show it.
     shown: Option<Type>,
+    /// Whether operators see its name only.
+    is_secret: bool,
 }
 
 /// What a field is to the node.
@@ -110,6 +112,10 @@ pub(crate) fn expand(arguments: Arguments, mut item: ItemStruct) -> Result<Token
                 "a field that is marked #[signal] is a `Signal<T>`",
             ));
         }
+        let is_secret = take(&mut field.attrs, "secret").is_some();
+        if is_secret {
+            check_secret(&field.ty, &role, mirrored.is_some())?;
+        }
         let shown = mirrored.map(|mark| shown(&mark, &field.ty)).transpose()?;
         let Some(name) = field.ident.clone() else { continue };
         let kind = &field.ty;
@@ -140,6 +146,7 @@ pub(crate) fn expand(arguments: Arguments, mut item: ItemStruct) -> Result<Token
                 field: field.clone(),
                 name,
                 shown,
+                is_secret,
             }),
             Role::Plain => {}
         }
@@ -245,7 +252,13 @@ fn implementation(
         let text = ident.as_ref().map(|ident| ident.unraw().to_string());
         quote!((#text, &self.#ident as &dyn #shared::signal::SignalPort))
     });
-    let entries = states.iter().map(|Held { name: state, shown, .. }| {
+    let entries = states.iter().map(|held| {
+        let Held {
+            name: state,
+            shown,
+            is_secret,
+            ..
+        } = held;
         let (text, mirrored) = (state.unraw().to_string(), shown.is_some());
         let cell = match shown {
             // What others show must serialise: here that is an error.
@@ -254,7 +267,14 @@ fn implementation(
             }
             None => quote!((&#shared::state::probe::Probe(&self.#state)).cell()),
         };
-        quote!(#shared::state::StateEntry { name: #text, cell: #cell, mirrored: #mirrored })
+        quote! {
+            #shared::state::StateEntry {
+                name: #text,
+                cell: #cell,
+                mirrored: #mirrored,
+                is_secret: #is_secret,
+            }
+        }
     });
     let dispatches = contracts.iter().map(|contract| {
         let dispatch = quote_spanned!(contract.span()=> <Self as #contract>::__coati_dispatch);
@@ -373,6 +393,21 @@ fn replay(attribute: &Attribute) -> Result<Option<usize>> {
         Ok(())
     })?;
     Ok(most)
+}
+
+/// What operators do not see is state that nobody shows.
+fn check_secret(kind: &Type, role: &Role, is_mirrored: bool) -> Result<()> {
+    match role {
+        Role::State | Role::Computed if is_mirrored => Err(Error::new_spanned(
+            kind,
+            "#[mirror] lets others show the field, which #[secret] forbids",
+        )),
+        Role::State | Role::Computed => Ok(()),
+        Role::Signal(_) | Role::Plain => Err(Error::new_spanned(
+            kind,
+            "a field that is marked #[secret] is state; operators do not see the others in any case",
+        )),
+    }
 }
 
 /// Takes an attribute off a field.

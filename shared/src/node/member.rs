@@ -24,6 +24,7 @@ use super::{
     Node,
     call::{Answer, Arguments, CallInfo, Called, Caller},
     fault::{self, Fault},
+    inspect,
     mirror::PeerWatcher,
     task::inside,
 };
@@ -34,7 +35,7 @@ use crate::{
     wamp::{
         message::{RegisterOptions, SubscribeOptions},
         payload::Payload,
-        peer::{Event, Invocation, Peer, Registration, Subscription},
+        peer::{Event, Invocation, Peer, Progress, Registration, Subscription},
         uri::{MatchPolicy, Syntax, Uri},
     },
 };
@@ -316,7 +317,7 @@ impl Member {
     }
 
     /// A call from another session.
-    async fn invoked(&self, invocation: Invocation) -> Result<Payload> {
+    async fn invoked(&self, invocation: Invocation, progress: Progress) -> Result<Payload> {
         let procedure = invocation.procedure.as_str();
         let itself = self.find(procedure).filter(|node| {
             let mut contracts = node.node_contracts().iter();
@@ -329,6 +330,10 @@ impl Member {
         let Some((node, method)) = found else {
             return Err(nobody(procedure));
         };
+        if let Some(question) = inspect::Question::of(method) {
+            let answer = inspect::answer(node.clone(), question, invocation.payload, progress);
+            return inside(&node, procedure, answer.boxed_local()).await;
+        }
         let details = invocation.details;
         let caller = Caller {
             session: details.caller,
@@ -449,24 +454,24 @@ impl Member {
                     policy,
                     ..Default::default()
                 };
-                let handler = Rc::new(move |invocation: Invocation| {
+                let handler = Rc::new(move |invocation: Invocation, progress: Progress| {
                     let member = member();
                     async move {
                         match member {
                             Some(member) if fault::is(Fault::CancelIgnored) => {
                                 let platform = member.platform.clone();
                                 let (sender, answer) = oneshot::channel();
-                                let work = async move { drop(sender.send(member.invoked(invocation).await)) };
+                                let work = async move { drop(sender.send(member.invoked(invocation, progress).await)) };
                                 platform.spawn_local(work.boxed_local());
                                 answer.await.unwrap_or_else(|_| Err(nobody("")))
                             }
-                            Some(member) => member.invoked(invocation).await,
+                            Some(member) => member.invoked(invocation, progress).await,
                             None => Err(nobody(invocation.procedure.as_str())),
                         }
                     }
                     .boxed_local()
                 });
-                peer.register(&uri, options, handler).await.map(Wire::Calls)
+                peer.register_progressive(&uri, options, handler).await.map(Wire::Calls)
             }
             Kind::Events => {
                 let options = SubscribeOptions {

@@ -42,6 +42,10 @@ pub enum Decision {
     Ask,
 }
 
+/// The method of a principal that came with a token that was issued to it, as programs and operators do, and not with
+/// the login of a page.
+pub const TOKEN: &str = "token";
+
 /// Decides for each request. Pure: the answer depends on the arguments only.
 ///
 /// The router itself refuses names that break the URI rules, and registering, publishing or calling below `wamp.`.
@@ -58,6 +62,21 @@ pub trait Authorizer {
 
 /// The procedure that every session may call: it answers with the session's base.
 pub const START_SESSION: &str = "coati.start_session";
+
+/// Calls that every node answers and the router passes on for operators only: what the node is and holds, and a value
+/// of it as it changes. See [`crate::node::inspect`].
+pub const NODE_INSPECT: &str = "node_inspect";
+/// See [`NODE_INSPECT`].
+pub const NODE_FOLLOW: &str = "node_follow";
+
+/// Whether a procedure looks into a node.
+pub(super) fn looks_inside(procedure: &Uri) -> bool {
+    let text = procedure.as_str();
+    let node = text
+        .strip_suffix(NODE_INSPECT)
+        .or_else(|| text.strip_suffix(NODE_FOLLOW));
+    node.is_some_and(|node| node.is_empty() || node.ends_with('.'))
+}
 
 /// The authorizer of an application's realm.
 ///

@@ -186,7 +186,7 @@ impl Router {
         let open = !uri.is_valid(self.config.syntax, policy)
             || uri.is_within("wamp")
             || *uri == REAUTHORIZE
-            || self.config.authorizer.authorize(&joined.info, action, uri, policy) != Decision::Ask
+            || self.config.judge(&joined.info, action, uri, policy) != Decision::Ask
             || matches!(&message, Message::Call(call) if self.calls.is_in_flight(member.session, call.request))
             || joined.decisions.of(&(action, uri.clone(), policy), self.now).is_some();
         if open {
@@ -269,8 +269,7 @@ impl Router {
         joined.decisions.forget();
         let Some(joined) = self.joined(session) else { return };
         let asked = |action, uri: &Uri, policy| {
-            !uri.is_within("wamp")
-                && self.config.authorizer.authorize(&joined.info, action, uri, policy) == Decision::Ask
+            !uri.is_within("wamp") && self.config.judge(&joined.info, action, uri, policy) == Decision::Ask
         };
         let subscriptions = self
             .broker

@@ -211,6 +211,7 @@ impl Router {
             None => Limits::BROWSER,
         };
         let meta = principal.internal
+            || self.config.is_operator(&principal)
             || self.config.meta_roles.contains(&principal.authrole)
             || self.config.authorizer.allows_meta(&principal);
         let member = Arc::new(Member {

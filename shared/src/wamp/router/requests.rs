@@ -14,6 +14,7 @@ use crate::wamp::{
 
 use super::{
     Action, ConnectionId, Decision, Outgoing, Output, Router,
+    authorizer::looks_inside,
     broker::{Member, send_retained},
     calls::{Part, Refused, refusal, reply},
     deciding::{Judged, REAUTHORIZE},
@@ -110,6 +111,9 @@ impl Router {
         let joined = self
             .joined(member.session)
             .ok_or((error::CANCELED, "The session is over.".to_owned()))?;
+        if action == Action::Call && !member.meta && looks_inside(uri) {
+            return Err((error::NOT_AUTHORIZED, format!("You may not look into '{uri}'.")));
+        }
         if uri.is_within("wamp") {
             return match action {
                 // Calls are answered by `meta_call`, which has rules of its own.
@@ -127,7 +131,7 @@ impl Router {
                 format!("'{uri}' could be taken for a reserved name."),
             ));
         }
-        match self.config.authorizer.authorize(&joined.info, action, uri, policy) {
+        match self.config.judge(&joined.info, action, uri, policy) {
             Decision::Allow => Ok(joined),
             Decision::Deny => Err(denied(uri)),
             Decision::Ask => match joined.decisions.of(&(action, uri.clone(), policy), self.now) {

@@ -122,7 +122,7 @@ impl Router {
             let Some(joined) = self.joined(session) else { continue };
             let is_denied = |action, uri: &Uri, policy| {
                 let reserved = uri.is_within("wamp");
-                !reserved && self.config.authorizer.authorize(&joined.info, action, uri, policy) == Decision::Deny
+                !reserved && self.config.judge(&joined.info, action, uri, policy) == Decision::Deny
             };
             let subscriptions = self.broker.of_session(session);
             let subscriptions: Vec<SubscriptionId> = subscriptions

@@ -175,3 +175,71 @@ fn a_refused_publication_without_acknowledgement_has_no_answer_and_no_effect() {
     world.say(2, r#"[32,1,{},"secret"]"#);
     assert_eq!(world.say(1, r#"[16,1,{},"secret",[1]]"#), []);
 }
+
+#[test]
+fn an_operator_with_a_token_reaches_everything_and_looks_into_nodes_and_its_page_does_not() {
+    let mut world = World::with(RouterConfig {
+        operators: BTreeSet::from(["admin".to_owned()]),
+        ..RouterConfig::new(1)
+    });
+    for (number, role, method) in [
+        (1, "admin", TOKEN),
+        (2, "admin", "cookie"),
+        (3, "reader", TOKEN),
+        (4, "reader", "cookie"),
+    ] {
+        world.join_as(number, CodecId::Json, Principal::new("anna", role, method), HELLO);
+    }
+    for number in [2, 3, 4] {
+        world.bind(number, &format!("base{number}"));
+        for (action, uri) in [
+            (Action::Call, "base1.server.open"),
+            (Action::Publish, "base1.client.x"),
+            (Action::Subscribe, "base1.server.x"),
+            (Action::Call, "wamp.session.list"),
+            (Action::Call, "base1.server.node_inspect"),
+        ] {
+            assert_eq!(
+                tried(&mut world, number, action, uri, "exact"),
+                DENIED,
+                "{number} {uri}"
+            );
+        }
+        let own = format!("base{number}.server");
+        assert_eq!(
+            tried(&mut world, number, Action::Call, &format!("{own}.open"), ""),
+            NOT_THERE
+        );
+        for method in [NODE_INSPECT, NODE_FOLLOW] {
+            let uri = format!("{own}.{method}");
+            assert_eq!(
+                tried(&mut world, number, Action::Call, &uri, ""),
+                DENIED,
+                "not even the own tree"
+            );
+        }
+    }
+    for (action, uri, policy, expected) in [
+        (Action::Call, "base2.server.open", "", NOT_THERE),
+        (Action::Call, "base2.server.node_inspect", "", NOT_THERE),
+        (Action::Call, "wamp.session.list", "", "ok"),
+        (Action::Publish, "base2.client.x", "", "ok"),
+        (Action::Subscribe, "base2.", "prefix", "ok"),
+        (Action::Register, "base2.client.x", "exact", DENIED),
+        (Action::Publish, "wamp.session.on_join", "", INVALID),
+    ] {
+        assert_eq!(tried(&mut world, 1, action, uri, policy), expected, "{action:?} {uri}");
+    }
+}
+
+#[test]
+fn whatever_an_authorizer_allows_nodes_are_looked_into_by_operators_only() {
+    let mut world = World::open();
+    world.join(&[1]);
+    for uri in ["a.node_inspect", "a.node_follow", "node_inspect"] {
+        assert_eq!(tried(&mut world, 1, Action::Call, uri, ""), DENIED, "{uri}");
+    }
+    for uri in ["a.node_inspection", "a.b_node_inspect", "node_inspect.a"] {
+        assert_eq!(tried(&mut world, 1, Action::Call, uri, ""), NOT_THERE, "{uri}");
+    }
+}
