@@ -10,7 +10,11 @@ mod browser;
 mod native;
 
 #[cfg(target_arch = "wasm32")]
+pub(crate) use browser::PREFERS_SIZE;
+#[cfg(target_arch = "wasm32")]
 pub use browser::{BrowserPlatform as DefaultPlatform, run_local};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use native::PREFERS_SIZE;
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{NativePlatform as DefaultPlatform, run_local};
 

@@ -19,7 +19,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     error::{Error, ErrorKind, Result},
     platform::PlatformRef,
-    wamp::{codec::CodecId, payload::Payload},
+    wamp::{codec::CodecId, payload::Payload, value::Dynamic},
 };
 
 mod dictionary;
@@ -217,14 +217,11 @@ pub trait StateCell {
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> StateCell for Value<T> {
     fn read_json(&self) -> Result<String> {
-        self.with(|value| serde_json::to_string(value))
-            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))
+        self.with(to_json)
     }
 
     fn write_json(&self, json: &str) -> Result<()> {
-        let value =
-            serde_json::from_str(json).map_err(|error| Error::new(ErrorKind::InvalidArgument, error.to_string()))?;
-        self.set(value);
+        self.set(from_json(json)?);
         Ok(())
     }
 
@@ -239,8 +236,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> StateCell for Valu
 
 impl<T: Serialize + Send + Sync + 'static> StateCell for Computed<T> {
     fn read_json(&self) -> Result<String> {
-        self.with(|value| serde_json::to_string(value))
-            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))
+        self.with(to_json)
     }
 
     fn write_json(&self, _json: &str) -> Result<()> {
@@ -257,6 +253,18 @@ impl<T: Serialize + Send + Sync + 'static> StateCell for Computed<T> {
     fn encode_update(&self, codec: CodecId, epoch: &str, version: u64) -> Result<Payload> {
         self.with(|value| Payload::encode(codec, &((epoch, version, [value]),)))
     }
+}
+
+/// The JSON writer and reader are compiled for [`Dynamic`] only, not for every type that is some node's state.
+fn to_json<T: Serialize>(value: &T) -> Result<String> {
+    let json = Dynamic::of(value).and_then(|value| serde_json::to_string(&value).map_err(|error| error.to_string()));
+    json.map_err(|text| Error::new(ErrorKind::Internal, text))
+}
+
+fn from_json<T: DeserializeOwned>(json: &str) -> Result<T> {
+    let value = serde_json::from_str::<Dynamic>(json).map_err(|error| error.to_string());
+    let value = value.and_then(Dynamic::read);
+    value.map_err(|text| Error::new(ErrorKind::InvalidArgument, text))
 }
 
 /// A named cell of a node.

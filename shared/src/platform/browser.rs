@@ -7,6 +7,9 @@ use wasm_bindgen::{JsCast, JsValue, prelude::Closure};
 
 use super::Platform;
 
+/// Every byte of code travels to each user, and the calls of one person are few.
+pub(crate) const PREFERS_SIZE: bool = true;
+
 /// Starts a future; a browser's thread cannot wait for it.
 pub fn run_local<F: Future<Output = ()> + 'static>(future: F) {
     wasm_bindgen_futures::spawn_local(future);

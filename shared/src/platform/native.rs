@@ -7,6 +7,9 @@ use tokio::time::Instant;
 
 use super::Platform;
 
+/// A server encodes for thousands, from a file that nobody waits for.
+pub(crate) const PREFERS_SIZE: bool = false;
+
 /// Runs a future with all it spawns on this thread, to its end. For tests and small tools.
 ///
 /// # Panics

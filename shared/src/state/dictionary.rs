@@ -8,9 +8,9 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{StateCell, Value};
+use super::{StateCell, Value, from_json, to_json};
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::Result,
     wamp::{codec::CodecId, payload::Payload},
 };
 
@@ -123,12 +123,11 @@ impl<T> fmt::Debug for Dictionary<T> {
 impl<T: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync + 'static> StateCell for Dictionary<T> {
     fn read_json(&self) -> Result<String> {
         let entries: BTreeMap<String, T> = self.entries().into_iter().collect();
-        serde_json::to_string(&entries).map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))
+        to_json(&entries)
     }
 
     fn write_json(&self, json: &str) -> Result<()> {
-        let new: BTreeMap<String, T> =
-            serde_json::from_str(json).map_err(|error| Error::new(ErrorKind::InvalidArgument, error.to_string()))?;
+        let new: BTreeMap<String, T> = from_json(json)?;
         for key in self.keys().into_iter().filter(|key| !new.contains_key(key)) {
             self.remove(&key);
         }

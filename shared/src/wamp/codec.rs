@@ -14,7 +14,10 @@ use serde::{Serialize, de::DeserializeOwned};
 pub(crate) use element::{Element, Elements, Kind};
 pub(crate) use writer::{FrameWriter, ListWriter, payload_count};
 
-use crate::wamp::message::Message;
+use crate::{
+    platform::PREFERS_SIZE,
+    wamp::{message::Message, value::Dynamic},
+};
 
 /// How deeply a frame may nest, the message's own list included.
 pub const DEPTH_LIMIT: usize = 32;
@@ -150,7 +153,23 @@ impl CodecId {
         Ok(buffer.into())
     }
 
+    /// Each codec writes and reads each type by code of its own, which is fast; where size counts more, they do so for
+    /// [`Dynamic`] only, and types are turned into that and back.
     pub(crate) fn value_to_buffer<T: Serialize + ?Sized>(self, value: &T, buffer: &mut Vec<u8>) -> Result<(), String> {
+        if PREFERS_SIZE {
+            return self.write(&Dynamic::of(value)?, buffer);
+        }
+        self.write(value, buffer)
+    }
+
+    pub(crate) fn value_from_slice<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, String> {
+        if PREFERS_SIZE {
+            return self.read::<Dynamic>(bytes)?.read();
+        }
+        self.read(bytes)
+    }
+
+    fn write<T: Serialize + ?Sized>(self, value: &T, buffer: &mut Vec<u8>) -> Result<(), String> {
         match self {
             Self::Json => serde_json::to_writer(buffer, value).map_err(|error| error.to_string()),
             Self::Msgpack => msgpack::to_buffer(value, buffer),
@@ -158,7 +177,7 @@ impl CodecId {
         }
     }
 
-    pub(crate) fn value_from_slice<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, String> {
+    fn read<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, String> {
         match self {
             Self::Json => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
             Self::Msgpack => msgpack::from_slice(bytes),
@@ -217,5 +236,135 @@ impl CodecId {
             Self::Msgpack => &[0x80],
             Self::Cbor => &[0xa0],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fmt::Debug};
+
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::data::{Cell, Filter, Query, RowKey};
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Shape {
+        Unit,
+        Newtype(Option<f64>),
+        Tuple(i8, char),
+        Struct {
+            name: String,
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            parts: Vec<Shape>,
+        },
+    }
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Empty;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Wrapped(u64);
+
+    /// The way over [`Dynamic`] writes what the codecs write themselves, and reads what they read.
+    fn agrees<T: Serialize + DeserializeOwned + Debug + PartialEq>(value: T) {
+        let dynamic = Dynamic::of(&value).expect("it serialises");
+        for codec in CodecId::ALL {
+            let (mut direct, mut small) = (Vec::new(), Vec::new());
+            codec.write(&value, &mut direct).expect("it serialises");
+            codec.write(&dynamic, &mut small).expect("it serialises");
+            assert_eq!(direct, small, "{codec:?} {value:?}");
+            let read: Dynamic = codec.read(&direct).expect("a value");
+            assert_eq!(read.read::<T>().as_ref(), Ok(&value), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_small_writes_and_reads_as_what_is_fast() {
+        agrees((
+            true,
+            -1_i8,
+            200_u8,
+            i64::MIN,
+            u64::MAX,
+            -1e300_f64,
+            'ä',
+            "text".to_owned(),
+            (),
+        ));
+        agrees([
+            -33,
+            -32,
+            -1,
+            0,
+            127,
+            128,
+            255,
+            256,
+            65_535,
+            65_536,
+            i64::from(u32::MAX),
+            i64::MAX,
+        ]);
+        // All real numbers have 64 bits here.
+        assert_eq!(Dynamic::of(&0.1_f32).and_then(Dynamic::read), Ok(0.1_f32));
+        agrees((Some(Some(1)), None::<u32>, Wrapped(7), vec![Wrapped(u64::MAX)]));
+        agrees(vec![
+            Shape::Unit,
+            Shape::Newtype(None),
+            Shape::Newtype(Some(1.5)),
+            Shape::Tuple(-8, '\0'),
+            Shape::Struct {
+                name: "outer".to_owned(),
+                parts: vec![Shape::Struct {
+                    name: String::new(),
+                    parts: Vec::new(),
+                }],
+            },
+        ]);
+        agrees(BTreeMap::from([(-1_i64, "a".to_owned()), (70_000, "b".to_owned())]));
+        agrees(BTreeMap::from([(u64::MAX, Shape::Unit)]));
+        agrees(BTreeMap::from([("key".to_owned(), vec![Dynamic::Null, Dynamic::Binary(vec![])])]).len());
+        agrees((
+            Cell::Integer(i64::MAX),
+            Cell::Null,
+            Cell::Text("x".to_owned()),
+            RowKey::Integer(7),
+        ));
+        agrees(Query {
+            filter: Filter::And(vec![Filter::All, Filter::Not(Box::new(Filter::All))]),
+            ..Query::default()
+        });
+    }
+
+    #[test]
+    fn what_is_small_refuses_as_what_is_fast_and_says_why() {
+        fn refused<T: DeserializeOwned + Debug>(json: &str, word: &str) {
+            assert!(CodecId::Json.read::<T>(json.as_bytes()).is_err(), "{json}");
+            let read = CodecId::Json
+                .read::<Dynamic>(json.as_bytes())
+                .and_then(Dynamic::read::<T>);
+            let text = read.expect_err(json);
+            assert!(text.contains(word), "{json}: {text}");
+        }
+        refused::<u8>("256", "256");
+        refused::<u32>("-1", "-1");
+        refused::<u32>("1.5", "1.5");
+        refused::<u32>("\"1\"", "a number");
+        refused::<String>("1", "text");
+        refused::<bool>("0", "boolean");
+        refused::<Vec<u8>>("{}", "a list");
+        refused::<BTreeMap<String, u8>>("[]", "a map");
+        refused::<BTreeMap<u8, u8>>(r#"{"x":1}"#, "a number");
+        refused::<(u8, u8)>("[1]", "length 1");
+        refused::<()>("1", "nothing");
+        refused::<Shape>(r#""Other""#, "Other");
+        refused::<Shape>(r#"{"Newtype":1,"Unit":null}"#, "a variant");
+        refused::<Shape>(r#""Newtype""#, "content");
+        refused::<Shape>(r#"{"Struct":{}}"#, "name");
+        refused::<Cell>("18446744073709551615", "");
+        // What MessagePack says for a type without content is read too.
+        assert_eq!(Dynamic::List(Vec::new()).read(), Ok(Empty));
+        assert_eq!(Dynamic::of(&Empty).and_then(Dynamic::read), Ok(Empty));
     }
 }

@@ -1,5 +1,8 @@
 //! A value of any shape, for dynamic calls, for open-ended details and for translating payloads between codecs.
 
+mod from;
+mod into;
+
 use std::fmt;
 
 use serde::{
@@ -33,6 +36,22 @@ pub enum Dynamic {
 }
 
 impl Dynamic {
+    /// A value as the codecs would write it.
+    ///
+    /// # Errors
+    /// A sentence, if the value does not serialise.
+    pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, String> {
+        value.serialize(into::Builder).map_err(|error| error.to_string())
+    }
+
+    /// What the codecs would read here.
+    ///
+    /// # Errors
+    /// A sentence, if this has another shape.
+    pub fn read<T: de::DeserializeOwned>(self) -> Result<T, String> {
+        T::deserialize(self).map_err(|error| error.to_string())
+    }
+
     /// The member of a map with this text key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
