@@ -46,8 +46,8 @@ pub fn conversation(bytes: &[u8]) {
                     let ended = matches!(message.message(), Message::Abort(_) | Message::Goodbye(_));
                     assert!(!ended, "the witness is ended: {message:?}");
                 }
-                // Nobody keeps events here.
-                Output::Store(_) => {}
+                // Nobody keeps events here, and what is read does not wait.
+                Output::Store(_) | Output::Pause { .. } => {}
                 Output::Close { connection, .. } => {
                     assert_eq!(connection, PEER, "only who breaks the rules is closed");
                     closed = true;

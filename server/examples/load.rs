@@ -14,6 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[path = "load/stalled.rs"]
+mod stalled;
+
 use clap::{Parser, ValueEnum};
 use futures::{FutureExt, SinkExt, StreamExt, stream};
 use tokio::{
@@ -88,6 +91,8 @@ enum Scenario {
     Connect16,
     /// Memory of connections that do nothing.
     Idle,
+    /// Events to 500 with and without one more that never reads: five pairs of runs.
+    Stalled,
     /// Everything above that the dialect has.
     All,
 }
@@ -138,6 +143,7 @@ async fn measure(options: &Rc<Options>, scenario: Scenario) -> Outcome<()> {
         Scenario::Connect1 => connects(options, "connect1", 1).await,
         Scenario::Connect16 => connects(options, "connect16", 16).await,
         Scenario::Idle => idle(options).await,
+        Scenario::Stalled => stalled::measure(options).await,
         Scenario::All => Ok(()),
     }
 }
