@@ -51,7 +51,7 @@ fn log(context: &NodeContext) {
 fn permission(context: &NodeContext) {
     let level = context.clone();
     context.wrap_calls(Rc::new(move |info, call| {
-        let who = info.caller.authid.as_deref().unwrap_or_default();
+        let who = info.caller().authid.as_deref().unwrap_or_default();
         match level.get::<Bookkeepers>() {
             Some(bookkeepers) if bookkeepers.0.contains(&who) => call,
             // A call that is dropped never runs.

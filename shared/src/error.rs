@@ -1,6 +1,10 @@
 //! The one error type of the node model, and its one mapping to and from WAMP error URIs.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::{Deref, DerefMut},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -81,9 +85,15 @@ impl ErrorKind {
     }
 }
 
-/// A failure: kind for code, text for people, fields for forms.
+/// A failure: kind for code, text for people, fields for forms. Its parts are read and changed like fields.
+///
+/// One pointer in size: results are handed through many layers, and most of them are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<ErrorParts>);
+
+/// What an [`Error`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorParts {
     /// What code matches on.
     pub kind: ErrorKind,
     /// The error URI; for [`ErrorKind::Application`] it carries the meaning.
@@ -99,10 +109,10 @@ pub struct Error {
 /// How an [`Error`] travels in the keyword arguments of an ERROR message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WireDetails {
-    /// See [`Error::details`].
+    /// See [`ErrorParts::details`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, String>,
-    /// See [`Error::incident`].
+    /// See [`ErrorParts::incident`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<String>,
 }
@@ -111,22 +121,21 @@ impl Error {
     /// An error of a known kind.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(ErrorParts {
             kind,
             uri: kind.uri().to_owned(),
             message: message.into(),
             details: BTreeMap::new(),
             incident: None,
-        }
+        }))
     }
 
     /// An error of the application's own; `uri` should be below the application's prefix.
     #[must_use]
     pub fn application(uri: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            uri: uri.into(),
-            ..Self::new(ErrorKind::Application, message)
-        }
+        let mut error = Self::new(ErrorKind::Application, message);
+        error.uri = uri.into();
+        error
     }
 
     /// The same error with one more named fact.
@@ -156,13 +165,33 @@ impl Error {
     /// The error that an ERROR message of any WAMP peer stands for.
     #[must_use]
     pub fn from_wire(uri: &str, message: Option<String>, wire: WireDetails) -> Self {
-        Self {
+        Self(Box::new(ErrorParts {
             kind: ErrorKind::of_uri(uri),
             uri: uri.to_owned(),
             message: message.unwrap_or_else(|| uri.to_owned()),
             details: wire.details,
             incident: wire.incident,
-        }
+        }))
+    }
+
+    /// The parts, to be taken one by one.
+    #[must_use]
+    pub fn into_parts(self) -> ErrorParts {
+        *self.0
+    }
+}
+
+impl Deref for Error {
+    type Target = ErrorParts;
+
+    fn deref(&self) -> &ErrorParts {
+        &self.0
+    }
+}
+
+impl DerefMut for Error {
+    fn deref_mut(&mut self) -> &mut ErrorParts {
+        &mut self.0
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{
     any::Any,
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     fmt,
     future::Future,
     rc::{Rc, Weak},
@@ -16,8 +16,10 @@ use reactive_graph::owner::Owner;
 
 pub mod call;
 mod context;
+mod enter;
 #[doc(hidden)]
 pub mod fault;
+mod frame;
 pub mod inspect;
 pub(crate) mod lifecycle;
 pub(crate) mod member;
@@ -27,8 +29,10 @@ mod remote;
 pub(crate) mod task;
 mod verbs;
 
-pub use call::{Answer, Arguments, CallInfo, Caller, Reply};
+pub use call::{Answer, Arguments, Reply};
 pub use context::{Audience, CallWrapper, EventGuard, NodeContext};
+pub use enter::CallInfo;
+pub use frame::Caller;
 pub use mirror::{Mirror, Mirrored, StateRef};
 pub use once::AnswerTable;
 pub use remote::{DynamicRemote, RemoteNode};
@@ -52,7 +56,7 @@ pub trait Node: Any {
     /// Name of the type, for logs and inspectors.
     fn node_type(&self) -> &'static str;
 
-    /// Runs a call, or gives the arguments back if there is no method of that name.
+    /// Makes a call ready to run, or gives the arguments back if there is no method of that name.
     ///
     /// # Errors
     /// The arguments.
@@ -132,16 +136,22 @@ type Unbinding = Shared<LocalBoxFuture<'static, Result<()>>>;
 /// What a node has while it is bound.
 struct Seat {
     this: Weak<dyn Node>,
-    path: Path,
-    context: NodeContext,
+    place: Rc<Place>,
     parent: Option<Weak<dyn Node>>,
     /// In the order in which they were added.
     children: Vec<(String, Rc<dyn Node>)>,
-    owner: Option<Owner>,
     handlers: Vec<HandlerSpec>,
     connections: Vec<Connection>,
     watches: Vec<Watch>,
     mirrored: Option<Rc<Sources>>,
+}
+
+/// Where a node is bound. Code of the node that runs holds on to it, so it may outlive the seat.
+pub(crate) struct Place {
+    path: Path,
+    context: NodeContext,
+    /// Made by the first step of binding.
+    owner: OnceCell<Owner>,
 }
 
 impl NodeCore {
@@ -151,22 +161,29 @@ impl NodeCore {
         self.phase.get()
     }
 
-    /// How many calls and tasks of the node run.
+    /// How many calls and tasks of the node run. A call counts from when it first waits.
     #[must_use]
     pub fn running(&self) -> usize {
         self.tasks.len()
     }
 
+    pub(crate) fn place(&self) -> Option<Rc<Place>> {
+        self.seat.borrow().as_ref().map(|seat| seat.place.clone())
+    }
+
     pub(crate) fn path(&self) -> Option<Path> {
-        self.seat.borrow().as_ref().map(|seat| seat.path.clone())
+        self.seat.borrow().as_ref().map(|seat| seat.place.path.clone())
     }
 
     pub(crate) fn context(&self) -> Option<NodeContext> {
-        self.seat.borrow().as_ref().map(|seat| seat.context.clone())
+        self.seat.borrow().as_ref().map(|seat| seat.place.context.clone())
     }
 
     pub(crate) fn owner(&self) -> Option<Owner> {
-        self.seat.borrow().as_ref().and_then(|seat| seat.owner.clone())
+        self.seat
+            .borrow()
+            .as_ref()
+            .and_then(|seat| seat.place.owner.get().cloned())
     }
 
     pub(crate) fn this(&self) -> Option<Rc<dyn Node>> {

@@ -1,6 +1,6 @@
 //! The address of a node: dotted, checked, and usable as a WAMP URI as it stands.
 
-use std::{cmp::Ordering, fmt, hash, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, cmp::Ordering, fmt, hash, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -315,6 +315,12 @@ impl PartialEq<str> for Path {
 impl PartialEq<&str> for Path {
     fn eq(&self, other: &&str) -> bool {
         *self.text == **other
+    }
+}
+
+impl Borrow<str> for Path {
+    fn borrow(&self) -> &str {
+        &self.text
     }
 }
 

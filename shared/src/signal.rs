@@ -322,7 +322,7 @@ impl<T: SignalPayload> Signal<T> {
                 }
                 if self.inner.history.borrow().is_kept() {
                     // Before the handlers run: who is connected by one of them finds this event in the past.
-                    parcel = parcel.marked(member.new_trace());
+                    parcel = parcel.marked(member.new_name());
                     self.keep(&parcel);
                 }
                 let delivery = member.fire(&topic, &parcel);

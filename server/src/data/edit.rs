@@ -454,7 +454,7 @@ impl Edit<'_> {
                 };
                 let lookups: Vec<_> = touched.iter().filter(is_lookup).collect();
                 let at = if let [one] = lookups.as_slice() { **one } else { "" };
-                self.invalid(row, vec![FieldError::new(at, error.message)]);
+                self.invalid(row, vec![FieldError::new(at, error.into_parts().message)]);
                 Ok(None)
             }
             Err(error) => Err(error),

@@ -1,108 +1,19 @@
-//! One call as the callee sees it: arguments that came by hand or by wire, an answer likewise, and who asks.
+//! One call as the callee sees it: arguments that came by hand or by wire, and an answer likewise.
 
-use std::{
-    any::Any,
-    cell::RefCell,
-    fmt,
-    future::Future,
-    marker::PhantomData,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{any::Any, fmt, marker::PhantomData, time::Duration};
 
-use futures::future::LocalBoxFuture;
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor, value::UnitDeserializer},
 };
 
-use super::{NodeContext, remote::inside_context};
 use crate::{
     error::{Error, ErrorKind, Result},
-    path::Path,
-    wamp::{codec::CodecId, id::SessionId, payload::Payload, value::Dynamic},
+    wamp::{codec::CodecId, payload::Payload, value::Dynamic},
 };
 
 /// How long a call waits for its answer unless the context or the caller says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Who makes a call, as the router (or, in the same tree, the member) vouches for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Caller {
-    /// WAMP session of the caller; `None` for a tree that is not joined to a realm.
-    pub session: Option<SessionId>,
-    /// Whom the session belongs to.
-    pub authid: Option<String>,
-    /// In which role.
-    pub authrole: Option<String>,
-    /// Ties log lines of one user action together, across processes.
-    pub trace: Option<String>,
-}
-
-thread_local! {
-    // A task-local: set while a call is polled, and only then. Trees are one thread each, so nothing is shared.
-    static CURRENT: RefCell<Option<Caller>> = const { RefCell::new(None) };
-}
-
-impl Caller {
-    /// Who made the call that runs now; `None` outside calls, also in tasks that a call has spawned.
-    #[must_use]
-    pub fn current() -> Option<Self> {
-        CURRENT.with_borrow(Clone::clone)
-    }
-}
-
-/// What is called, for wrappers.
-#[derive(Clone, Debug)]
-pub struct CallInfo {
-    /// The node.
-    pub path: Path,
-    /// Name of the method.
-    pub method: String,
-    /// Who asks.
-    pub caller: Caller,
-}
-
-/// A future that knows its caller while it is polled.
-pub(crate) struct Called<T> {
-    caller: Option<Caller>,
-    context: NodeContext,
-    future: LocalBoxFuture<'static, T>,
-}
-
-impl<T> Called<T> {
-    pub(crate) fn new(caller: Caller, context: NodeContext, future: LocalBoxFuture<'static, T>) -> Self {
-        Self {
-            caller: Some(caller),
-            context,
-            future,
-        }
-    }
-}
-
-/// Puts the outer caller back, also when the poll panics.
-struct Restore<'a> {
-    slot: &'a mut Option<Caller>,
-}
-
-impl Drop for Restore<'_> {
-    fn drop(&mut self) {
-        CURRENT.with_borrow_mut(|current| std::mem::swap(current, self.slot));
-    }
-}
-
-impl<T> Future for Called<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let this = &mut *self;
-        CURRENT.with_borrow_mut(|current| std::mem::swap(current, &mut this.caller));
-        let _restore = Restore { slot: &mut this.caller };
-        let future = this.future.as_mut();
-        inside_context(&this.context, || future.poll(context))
-    }
-}
 
 /// Arguments of a call.
 pub struct Arguments(Form);
@@ -111,27 +22,64 @@ pub struct Arguments(Form);
 pub struct Answer(Form);
 
 /// In which form the caller wants the answer.
-#[derive(Clone, Copy, Debug)]
-pub struct Reply(Option<CodecId>);
+#[derive(Debug)]
+pub struct Reply(Way);
 
 enum Form {
     /// Within a tree: the very values.
-    Local(Box<dyn Any>),
-    /// From and to elsewhere.
-    Wire(Payload),
+    Local(Box<dyn Exchange>),
+    /// From and to elsewhere. Boxed, so that what is handed through many layers is small.
+    Wire(Box<Payload>),
+}
+
+enum Way {
+    Local(Box<dyn Exchange>),
+    Wire(CodecId),
+}
+
+/// What brings arguments to a callee of the same tree, and its answer back: one allocation for both ways.
+trait Exchange {
+    /// An `Option<A>`.
+    fn arguments(&mut self) -> &mut dyn Any;
+    /// An `Option<R>`.
+    fn answer(&mut self) -> &mut dyn Any;
+}
+
+struct Both<A, R> {
+    arguments: Option<A>,
+    answer: Option<R>,
+}
+
+impl<A: 'static, R: 'static> Exchange for Both<A, R> {
+    fn arguments(&mut self) -> &mut dyn Any {
+        &mut self.arguments
+    }
+
+    fn answer(&mut self) -> &mut dyn Any {
+        &mut self.answer
+    }
+}
+
+/// Takes the value out of an `Option<T>`.
+fn take<T: 'static>(place: &mut dyn Any) -> Option<T> {
+    place.downcast_mut::<Option<T>>().and_then(Option::take)
 }
 
 impl Arguments {
-    /// Arguments that stay in this tree. `A` is a tuple, or `[(); 0]` for none.
+    /// Arguments that stay in this tree, of a call that is to be answered by an `R`. `A` is a tuple, or `[(); 0]` for
+    /// none.
     #[must_use]
-    pub fn local<A: 'static>(arguments: A) -> Self {
-        Self(Form::Local(Box::new(arguments)))
+    pub fn local<A: 'static, R: 'static>(arguments: A) -> Self {
+        Self(Form::Local(Box::new(Both {
+            arguments: Some(arguments),
+            answer: None::<R>,
+        })))
     }
 
     /// Arguments from a message.
     #[must_use]
     pub fn wire(payload: Payload) -> Self {
-        Self(Form::Wire(payload))
+        Self(Form::Wire(Box::new(payload)))
     }
 
     /// The values, and how the answer must look. `names` are those of the parameters: other languages may pass them
@@ -145,12 +93,12 @@ impl Arguments {
             Error::new(ErrorKind::InvalidArgument, text)
         };
         match self.0 {
-            Form::Local(arguments) => match arguments.downcast() {
-                Ok(arguments) => Ok((*arguments, Reply(None))),
-                Err(_) => Err(refuse("they are of other types")),
+            Form::Local(mut exchange) => match take(exchange.arguments()) {
+                Some(arguments) => Ok((arguments, Reply(Way::Local(exchange)))),
+                None => Err(refuse("they are of other types")),
             },
             Form::Wire(payload) => {
-                let reply = Reply(Some(payload.codec()));
+                let reply = Reply(Way::Wire(payload.codec()));
                 if payload.kwargs().is_empty()
                     && let Ok(arguments) = payload.decode_args()
                 {
@@ -187,18 +135,22 @@ impl Answer {
     /// An answer in the form that the caller wants.
     ///
     /// # Errors
-    /// If the value does not serialise.
+    /// If the value does not serialise, or is of another type than the caller expects.
     pub fn new<R: Serialize + 'static>(value: R, reply: Reply) -> Result<Self> {
         Ok(Self(match reply.0 {
-            None => Form::Local(Box::new(value)),
-            Some(codec) => Form::Wire(Payload::encode(codec, &(value,))?),
+            Way::Local(mut exchange) => {
+                let place = exchange.answer().downcast_mut();
+                *place.ok_or_else(|| unfit("it is of another type"))? = Some(value);
+                Form::Local(exchange)
+            }
+            Way::Wire(codec) => Form::Wire(Box::new(Payload::encode(codec, &(value,))?)),
         }))
     }
 
     /// An answer from a message.
     #[must_use]
     pub fn wire(payload: Payload) -> Self {
-        Self(Form::Wire(payload))
+        Self(Form::Wire(Box::new(payload)))
     }
 
     /// The value.
@@ -206,24 +158,33 @@ impl Answer {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if it is not of the type that the contract says.
     pub fn take<R: DeserializeOwned + 'static>(self) -> Result<R> {
-        let refuse = |why: &str| Error::new(ErrorKind::InvalidArgument, format!("The answer does not fit: {why}."));
         match self.0 {
-            Form::Local(value) => value
-                .downcast()
-                .map(|value| *value)
-                .map_err(|_| refuse("it is of another type")),
-            Form::Wire(payload) => decode_first(&payload).map_err(|error| refuse(&error.to_string())),
+            Form::Local(mut exchange) => take(exchange.answer()).ok_or_else(|| unfit("it is of another type")),
+            Form::Wire(payload) => decode_first(&payload).map_err(|error| unfit(&error.to_string())),
         }
     }
 
     /// The answer as a message carries it.
     pub(crate) fn into_payload(self) -> Result<Payload> {
         match self.0 {
-            Form::Wire(payload) => Ok(payload),
+            Form::Wire(payload) => Ok(*payload),
             Form::Local(_) => Err(Error::new(
                 ErrorKind::Internal,
                 "A wrapper answered a remote call with a local value.",
             )),
+        }
+    }
+}
+
+fn unfit(why: &str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, format!("The answer does not fit: {why}."))
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(_) => formatter.write_str("Local"),
+            Self::Wire(codec) => formatter.debug_tuple("Wire").field(codec).finish(),
         }
     }
 }

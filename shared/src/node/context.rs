@@ -11,7 +11,7 @@ use std::{
 
 use futures::future::LocalBoxFuture;
 
-use super::{call::Answer, call::CallInfo, member::Member};
+use super::{call::Answer, enter::CallInfo, member::Member};
 use crate::{
     error::Result,
     path::{Path, PathResolver},
@@ -203,9 +203,11 @@ impl NodeContext {
     /// All resolvers, innermost first.
     #[must_use]
     pub fn resolvers(&self) -> Vec<Rc<dyn PathResolver>> {
-        self.chain()
-            .flat_map(|level| level.0.own.borrow().resolvers.clone())
-            .collect()
+        let mut resolvers = Vec::new();
+        for level in self.chain() {
+            resolvers.extend(level.0.own.borrow().resolvers.iter().cloned());
+        }
+        resolvers
     }
 
     /// Adds a rule around calls of nodes from this level down. Outer rules run before, and around, inner ones.
@@ -251,37 +253,33 @@ impl NodeContext {
 
     /// Wrappers in the order in which they must be applied to a call: innermost first.
     pub(crate) fn call_wrappers(&self) -> Vec<CallWrapper> {
-        self.chain()
-            .flat_map(|level| {
-                level
-                    .0
-                    .own
-                    .borrow()
-                    .call_wrappers
-                    .iter()
-                    .rev()
-                    .cloned()
-                    .collect::<Vec<_>>()
-            })
-            .collect()
+        let mut wrappers = Vec::new();
+        for level in self.chain() {
+            wrappers.extend(level.0.own.borrow().call_wrappers.iter().rev().cloned());
+        }
+        wrappers
     }
 
     pub(crate) fn may_publish(&self, topic: &str) -> Result<()> {
-        self.check(topic, |own| own.publication_guards.clone())
+        self.check(topic, |own| &own.publication_guards)
     }
 
     pub(crate) fn may_hear(&self, topic: &str) -> Result<()> {
-        self.check(topic, |own| own.event_guards.clone())
+        self.check(topic, |own| &own.event_guards)
     }
 
-    fn check(&self, topic: &str, guards: impl Fn(&Own) -> Vec<EventGuard>) -> Result<()> {
-        let levels: Vec<Vec<EventGuard>> = self.chain().map(|level| guards(&level.0.own.borrow())).collect();
-        levels.iter().rev().flatten().try_for_each(|guard| guard(topic))
+    /// Asks the outermost guard first.
+    fn check(&self, topic: &str, guards: impl Fn(&Own) -> &Vec<EventGuard>) -> Result<()> {
+        let mut all: Vec<EventGuard> = Vec::new();
+        for level in self.chain() {
+            all.extend(guards(&level.0.own.borrow()).iter().rev().cloned());
+        }
+        all.iter().rev().try_for_each(|guard| guard(topic))
     }
 
     /// This level, its parent, and so on.
-    fn chain(&self) -> impl Iterator<Item = Self> {
-        std::iter::successors(Some(self.clone()), |level| level.0.parent.clone())
+    fn chain(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |level| level.0.parent.as_ref())
     }
 }
 

@@ -3,13 +3,13 @@
 //! Both run as tasks of their own, so that whoever asked for them may vanish, be it a caller that gave up or a task
 //! of the very node that is unbound.
 
-use std::rc::Rc;
+use std::{cell::OnceCell, rc::Rc};
 
 use futures::FutureExt;
 use reactive_graph::owner::Owner;
 
 use super::{
-    Node, NodeContext, NodeEvent, Phase, Seat, detached,
+    Node, NodeContext, NodeEvent, Phase, Place, Seat, detached,
     fault::{self, Fault},
     member::{Entry, Member},
     mirror::Sources,
@@ -62,11 +62,13 @@ pub(crate) async fn bind(
     }
     *core.seat.borrow_mut() = Some(Seat {
         this: Rc::downgrade(&node),
-        path: path.clone(),
-        context: context.clone(),
+        place: Rc::new(Place {
+            path: path.clone(),
+            context: context.clone(),
+            owner: OnceCell::new(),
+        }),
         parent: parent.as_ref().map(Rc::downgrade),
         children: Vec::new(),
-        owner: None,
         handlers: Vec::new(),
         connections: Vec::new(),
         watches: Vec::new(),
@@ -102,8 +104,8 @@ async fn bind_steps(
     let owner = parent
         .and_then(|parent| parent.node_core().owner())
         .map_or_else(Owner::new, |owner| owner.child());
-    if let Some(seat) = core.seat.borrow_mut().as_mut() {
-        seat.owner = Some(owner.clone());
+    if let Some(place) = core.place() {
+        place.owner.get_or_init(|| owner.clone());
     }
     let sources = core
         .context()
@@ -234,12 +236,12 @@ async fn unbind_steps(node: Rc<dyn Node>) -> Result<()> {
     if let Some(Seat {
         connections,
         watches,
-        owner,
+        place,
         ..
     }) = seat
     {
         drop((connections, watches));
-        if let Some(owner) = owner {
+        if let Some(owner) = place.owner.get() {
             owner.cleanup();
         }
     }

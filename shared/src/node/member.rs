@@ -1,8 +1,9 @@
 //! A tree's seat in the realm: which nodes are where, who handles what, and the few registrations that stand for all.
 
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     rc::{Rc, Weak},
 };
 
@@ -13,8 +14,6 @@ use futures::{
     lock::Mutex,
 };
 
-use tracing::Instrument;
-
 pub(crate) mod builtin;
 mod events;
 
@@ -22,8 +21,10 @@ pub(crate) use events::{Behind, Entry};
 
 use super::{
     Node,
-    call::{Answer, Arguments, CallInfo, Called, Caller},
+    call::Arguments,
+    enter::Entered,
     fault::{self, Fault},
+    frame::{Identity, Who},
     inspect,
     mirror::PeerWatcher,
     task::inside,
@@ -48,14 +49,18 @@ pub(crate) struct Member {
     this: Weak<Self>,
     platform: PlatformRef,
     peer: RefCell<Option<Peer>>,
+    /// Who the peer is.
+    identity: RefCell<Rc<Identity>>,
     /// Counts peers, so that what was registered with an earlier one is known to be void.
     generation: Cell<u64>,
     /// Ends a reconciliation with an earlier peer, which may never answer.
     superseded: RefCell<Option<oneshot::Sender<()>>>,
-    /// Where the names of traces come from.
+    /// Where the names of traces and events come from.
     trace: Cell<u64>,
     /// All bound nodes by absolute path.
-    places: RefCell<BTreeMap<String, Rc<dyn Node>>>,
+    places: RefCell<HashMap<Path, Rc<dyn Node>>>,
+    /// Counts changes of places, so that what was found before is known to be there still.
+    moves: Cell<u64>,
     /// Paths of bound nodes without a parent.
     roots: RefCell<BTreeSet<String>>,
     /// Procedures that nodes want registered one by one, by path.
@@ -138,8 +143,10 @@ impl Member {
             generation: Cell::new(1),
             superseded: RefCell::default(),
             trace: Cell::new(u64::from_le_bytes(seed)),
+            identity: RefCell::new(Identity::of_peer(peer.as_ref())),
             peer: RefCell::new(peer),
             places: RefCell::default(),
+            moves: Cell::new(0),
             roots: RefCell::default(),
             each: RefCell::default(),
             topics: RefCell::default(),
@@ -165,6 +172,7 @@ impl Member {
     }
 
     pub(crate) async fn set_peer(&self, peer: Option<Peer>) -> Result<()> {
+        *self.identity.borrow_mut() = Identity::of_peer(peer.as_ref());
         *self.peer.borrow_mut() = peer;
         self.generation.set(self.generation.get() + 1);
         self.verified.borrow_mut().clear();
@@ -180,32 +188,22 @@ impl Member {
         refusals.any()
     }
 
-    /// Who calls from this tree are made by.
-    pub(crate) fn identity(&self) -> Caller {
-        let trace = Caller::current().and_then(|caller| caller.trace);
-        self.peer().map_or(
-            Caller {
-                trace: trace.clone(),
-                ..Caller::default()
-            },
-            |peer| {
-                let session = peer.session();
-                Caller {
-                    session: Some(session.session),
-                    authid: Some(session.authid.clone()),
-                    authrole: Some(session.authrole.clone()),
-                    trace,
-                }
-            },
-        )
+    /// Who makes a call from this tree now.
+    pub(crate) fn who(&self) -> Who {
+        Who::calls(self.identity.borrow().clone(), || self.new_number())
     }
 
-    /// A new name for a chain of calls. Unique enough, no secret, and cheap: most calls never leave their tree.
-    pub(crate) fn new_trace(&self) -> String {
+    /// A name for an event.
+    pub(crate) fn new_name(&self) -> String {
+        format!("{:016x}", self.new_number())
+    }
+
+    /// Names a chain of calls, or an event. Unique enough, no secret, and cheap: most calls never leave their tree.
+    fn new_number(&self) -> u64 {
         let next = self.trace.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.trace.set(next);
         let mixed = (next ^ (next >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        format!("{:016x}", mixed ^ (mixed >> 29))
+        mixed ^ (mixed >> 29)
     }
 
     /// Whether the node at a path elsewhere is known to implement a contract.
@@ -236,7 +234,8 @@ impl Member {
                 format!("There is a node at {path} already."),
             ));
         }
-        places.insert(path.to_string(), node.clone());
+        places.insert(path.clone(), node.clone());
+        self.moves.set(self.moves.get() + 1);
         if is_root {
             self.roots.borrow_mut().insert(path.to_string());
         }
@@ -246,6 +245,7 @@ impl Member {
     /// Takes a node's place away.
     pub(crate) fn vacate(&self, path: &Path) {
         self.places.borrow_mut().remove(path.as_str());
+        self.moves.set(self.moves.get() + 1);
         self.roots.borrow_mut().remove(path.as_str());
         self.each.borrow_mut().remove(path.as_str());
     }
@@ -258,6 +258,11 @@ impl Member {
     /// The node at a path.
     pub(crate) fn find(&self, path: &str) -> Option<Rc<dyn Node>> {
         self.places.borrow().get(path).cloned()
+    }
+
+    /// As long as this is the same, [`Member::find`] gives the same.
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves.get()
     }
 
     /// The nodes that were bound without a parent.
@@ -273,47 +278,6 @@ impl Member {
             self.topics.borrow().len(),
             self.wires.borrow().made.len(),
         ]
-    }
-
-    /// Calls a node of this tree, with all that a callee is owed: wrappers, identity, cancellation, no panic.
-    pub(crate) fn enter(
-        &self,
-        node: &Rc<dyn Node>,
-        method: &str,
-        arguments: Arguments,
-        caller: Caller,
-    ) -> futures::future::LocalBoxFuture<'static, Result<Answer>> {
-        let core = node.node_core();
-        let (Some(path), Some(context)) = (core.path(), core.context()) else {
-            return futures::future::ready(Err(nobody(method))).boxed_local();
-        };
-        let procedure = format!("{path}.{method}");
-        let info = Rc::new(CallInfo {
-            path,
-            method: method.to_owned(),
-            caller: caller.clone(),
-        });
-        let callee = node.clone();
-        let name = method.to_owned();
-        let uri = procedure.clone();
-        let run = async move {
-            let arguments = match builtin::answer(&callee, &name, arguments) {
-                Ok(answer) => return answer,
-                Err(arguments) => arguments,
-            };
-            match callee.node_dispatch(&name, arguments) {
-                Ok(answer) => answer.await,
-                Err(_arguments) => Err(nobody(&uri)),
-            }
-        };
-        let mut future = run.boxed_local();
-        for wrapper in context.call_wrappers() {
-            future = wrapper(info.clone(), future);
-        }
-        // Whatever is logged on behalf of the call, down to its statements, carries its trace.
-        let span = tracing::info_span!("call", procedure = %procedure, trace = caller.trace.as_deref());
-        let future = Called::new(caller, context, future).instrument(span);
-        inside(node, &procedure, future.boxed_local())
     }
 
     /// A call from another session.
@@ -334,14 +298,9 @@ impl Member {
             let answer = inspect::answer(node.clone(), question, invocation.payload, progress);
             return inside(&node, procedure, answer.boxed_local()).await;
         }
-        let details = invocation.details;
-        let caller = Caller {
-            session: details.caller,
-            authid: details.caller_authid,
-            authrole: details.caller_authrole,
-            trace: details.trace,
-        };
-        self.enter(&node, method, Arguments::wire(invocation.payload), caller)
+        let method = Cow::Owned(method.to_owned());
+        let who = Who::called(invocation.details);
+        Entered::new(node, method, Arguments::wire(invocation.payload), who)
             .await?
             .into_payload()
     }

@@ -12,8 +12,8 @@ use futures::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Audience, Node, NodeContext, RemoteNode, call::decode_first, detached, member::builtin::STATE,
-    remote::inside_context, task::spawn,
+    Audience, Node, NodeContext, RemoteNode, call::decode_first, detached, frame::inside_context,
+    member::builtin::STATE, task::spawn,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -111,7 +111,7 @@ impl Sources {
             let source = Rc::new(Source {
                 name: entry.name,
                 topic: path.endpoint(entry.name),
-                epoch: context.member().new_trace(),
+                epoch: context.member().new_name(),
                 version: Cell::new(0),
                 cell: entry.cell?,
             });

@@ -1,8 +1,15 @@
 //! Calling a node by path: directly if it is in this tree, else through the session; the caller cannot tell.
 
-use std::{cell::RefCell, fmt, future::poll_fn, rc::Rc, task::Poll, time::Duration};
+use std::{
+    cell::RefCell,
+    fmt,
+    future::poll_fn,
+    pin::{Pin, pin},
+    rc::{Rc, Weak},
+    task::Poll,
+    time::Duration,
+};
 
-use futures::future::{Either, select};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeOwned, Error as _},
@@ -11,7 +18,9 @@ use serde::{
 use super::{
     Node, NodeContext,
     call::{Answer, Arguments},
+    enter::Entered,
     fault::{self, Fault},
+    frame::{Who, current_place, inside_context},
     member::nobody,
 };
 use crate::{
@@ -28,6 +37,17 @@ pub struct RemoteNode {
     context: NodeContext,
     path: Path,
     timeout: Option<Option<Duration>>,
+    known: RefCell<Option<Known>>,
+}
+
+/// What was found at a path of this tree.
+#[derive(Clone)]
+struct Known {
+    /// [`Member::moves`](super::member::Member::moves) at that time.
+    moves: u64,
+    node: Weak<dyn Node>,
+    /// Fingerprint of a contract that the node implements.
+    fingerprint: u64,
 }
 
 impl RemoteNode {
@@ -36,6 +56,7 @@ impl RemoteNode {
             context,
             path,
             timeout: None,
+            known: RefCell::default(),
         }
     }
 
@@ -56,53 +77,54 @@ impl RemoteNode {
     ///
     /// # Errors
     /// The callee's, or what keeps the call from reaching it.
-    pub async fn call<A, R>(&self, contract: &ContractInfo, method: &str, arguments: A) -> Result<R>
+    pub async fn call<A, R>(&self, contract: &ContractInfo, method: &'static str, arguments: A) -> Result<R>
     where
         A: Serialize + 'static,
         R: DeserializeOwned + 'static,
     {
-        self.limited(async {
-            let member = self.context.member();
-            if let Some(node) = self.here() {
-                if !node.node_contracts().contains(contract) {
-                    return Err(wrong_contract(&self.path, contract));
-                }
-                return member
-                    .enter(&node, method, Arguments::local(arguments), self.caller())
-                    .await?
-                    .take();
+        match self.here_as(contract)? {
+            Some(node) => {
+                let arguments = Arguments::local::<A, R>(arguments);
+                let mut call = Entered::new(node, method.into(), arguments, self.who());
+                self.limited(Pin::new(&mut call)).await?.take()
             }
-            self.check(contract).await?;
-            let peer = self.peer(method)?;
-            let payload = Payload::encode(peer.codec(), &arguments)?;
-            let answer = self.send(method, payload).await;
-            let answer = answer.and_then(|payload| inside_context(&self.context, || Answer::wire(payload).take()));
-            if let Err(error) = &answer
-                && matches!(error.kind, ErrorKind::NoSuchProcedure | ErrorKind::InvalidArgument)
-            {
-                // Another node may be there by now: ask again next time.
-                member.doubt(&self.path);
+            // Boxed: its room would be part of every call.
+            None => {
+                let mut call = Box::pin(self.call_elsewhere(contract, method, arguments));
+                self.limited(call.as_mut()).await
             }
-            answer
-        })
-        .await
+        }
+    }
+
+    async fn call_elsewhere<A, R>(&self, contract: &ContractInfo, method: &str, arguments: A) -> Result<R>
+    where
+        A: Serialize + 'static,
+        R: DeserializeOwned + 'static,
+    {
+        self.check(contract).await?;
+        let payload = Payload::encode(self.peer(method)?.codec(), &arguments)?;
+        let answer = self.send(method, payload).await;
+        let answer = answer.and_then(|payload| inside_context(&self.context, || Answer::wire(payload).take()));
+        if let Err(error) = &answer
+            && matches!(error.kind, ErrorKind::NoSuchProcedure | ErrorKind::InvalidArgument)
+        {
+            // Another node may be there by now: ask again next time.
+            self.context.member().doubt(&self.path);
+        }
+        answer
     }
 
     /// A call with arguments and answer in serialised form.
     pub(crate) async fn call_payload(&self, method: &str, arguments: &impl Serialize) -> Result<Payload> {
         let payload = Payload::encode(self.codec(), arguments)?;
-        self.limited(async {
-            match self.here() {
-                Some(node) => self
-                    .context
-                    .member()
-                    .enter(&node, method, Arguments::wire(payload), self.caller())
-                    .await?
-                    .into_payload(),
-                None => self.send(method, payload).await,
+        match self.here() {
+            Some(node) => {
+                let method = method.to_owned().into();
+                let mut call = Entered::new(node, method, Arguments::wire(payload), self.who());
+                self.limited(Pin::new(&mut call)).await?.into_payload()
             }
-        })
-        .await
+            None => self.limited(pin!(self.send(method, payload))).await,
+        }
     }
 
     /// In which codec values are serialised here.
@@ -116,6 +138,29 @@ impl RemoteNode {
     pub fn here(&self) -> Option<Rc<dyn Node>> {
         let found = self.context.member().find(self.path.as_str());
         found.filter(|_| !fault::is(Fault::ShortCutOff))
+    }
+
+    /// The node itself, if it is in this tree, once it is sure that it implements a contract.
+    fn here_as(&self, contract: &ContractInfo) -> Result<Option<Rc<dyn Node>>> {
+        let moves = self.context.member().moves();
+        let is_current = |known: &Known| known.moves == moves && known.fingerprint == contract.fingerprint;
+        let known = match &*self.known.borrow() {
+            Some(known) if is_current(known) => known.node.upgrade(),
+            Some(_) | None => None,
+        };
+        if known.is_some() {
+            return Ok(known);
+        }
+        let Some(node) = self.here() else { return Ok(None) };
+        if !node.node_contracts().contains(contract) {
+            return Err(wrong_contract(&self.path, contract));
+        }
+        *self.known.borrow_mut() = Some(Known {
+            moves,
+            node: Rc::downgrade(&node),
+            fingerprint: contract.fingerprint,
+        });
+        Ok(Some(node))
     }
 
     /// Asks the node once whether it implements the contract. One in another language need not know the question.
@@ -152,60 +197,39 @@ impl RemoteNode {
     async fn send(&self, method: &str, payload: Payload) -> Result<Payload> {
         let procedure = Uri::unchecked(self.path.endpoint(method));
         let options = CallOptions {
-            trace: self.caller().trace,
+            trace: self.who().caller().trace,
             ..CallOptions::default()
         };
         self.peer(method)?.call(&procedure, payload, options).await
     }
 
-    /// Who calls. A call that comes out of no other one starts a trace.
-    fn caller(&self) -> super::Caller {
-        let mut caller = self.context.member().identity();
-        if caller.trace.is_none() {
-            caller.trace = Some(self.context.member().new_trace());
-        }
-        caller
+    /// Who calls.
+    fn who(&self) -> Who {
+        self.context.member().who()
     }
 
-    async fn limited<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        let Some(timeout) = self.timeout.unwrap_or_else(|| self.context.call_timeout()) else {
-            return call.await;
-        };
-        let mut call = std::pin::pin!(call);
-        // Most calls within a tree are answered at once: these need no timer.
-        if let Poll::Ready(result) = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await {
-            return result;
-        }
-        let sleep = self.context.platform().sleep(timeout);
-        match select(call, sleep).await {
-            Either::Left((result, _)) => result,
-            Either::Right(((), _)) => Err(Error::new(
-                ErrorKind::Timeout,
-                format!("{} did not answer within {timeout:?}.", self.path),
-            )),
-        }
+    /// Waits for a call, which is not moved: that would cost more than the waiting.
+    async fn limited<T>(&self, mut call: Pin<&mut impl Future<Output = Result<T>>>) -> Result<T> {
+        // Made when the call first waits: most calls within a tree are answered at once.
+        let mut limit = None;
+        poll_fn(|context| {
+            if let Poll::Ready(result) = call.as_mut().poll(context) {
+                return Poll::Ready(result);
+            }
+            let limit = limit.get_or_insert_with(|| {
+                let timeout = self.timeout.unwrap_or_else(|| self.context.call_timeout());
+                timeout.map(|timeout| (timeout, self.context.platform().sleep(timeout)))
+            });
+            let Some((timeout, sleep)) = limit else {
+                return Poll::Pending;
+            };
+            sleep.as_mut().poll(context).map(|()| {
+                let text = format!("{} did not answer within {timeout:?}.", self.path);
+                Err(Error::new(ErrorKind::Timeout, text))
+            })
+        })
+        .await
     }
-}
-
-thread_local! {
-    // Set while a node's code runs or something for it is decoded: what arrives there belongs to that place.
-    static PLACE: RefCell<Option<NodeContext>> = const { RefCell::new(None) };
-}
-
-/// Puts the outer place back.
-struct Outside(Option<NodeContext>);
-
-impl Drop for Outside {
-    fn drop(&mut self) {
-        let inner = PLACE.replace(self.0.take());
-        drop(inner);
-    }
-}
-
-/// Runs code for which remotes that are decoded belong to a context.
-pub(crate) fn inside_context<R>(context: &NodeContext, run: impl FnOnce() -> R) -> R {
-    let _outside = Outside(PLACE.replace(Some(context.clone())));
-    run()
 }
 
 /// How a node travels: by its address.
@@ -225,8 +249,8 @@ impl Serialize for RemoteNode {
 impl<'de> Deserialize<'de> for RemoteNode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let address = Address::deserialize(deserializer)?;
-        let context = PLACE.with_borrow(Clone::clone);
-        let context = context.ok_or_else(|| D::Error::custom("there is no node here that could call another one"))?;
+        let context =
+            current_place().ok_or_else(|| D::Error::custom("there is no node here that could call another one"))?;
         Ok(Self::new(context, address.node))
     }
 }
@@ -276,7 +300,7 @@ impl DynamicRemote {
         let member = self.0.context.member();
         let topic = self.0.path.endpoint(signal);
         self.0.context.may_publish(&topic)?;
-        let parcel = Parcel::wire(Payload::encode(self.0.codec(), &(value,))?).marked(member.new_trace());
+        let parcel = Parcel::wire(Payload::encode(self.0.codec(), &(value,))?).marked(member.new_name());
         member.keep(&topic, &parcel);
         drop(member.fire(&topic, &parcel));
         member.publish(&topic, &parcel);

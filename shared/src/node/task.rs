@@ -1,15 +1,22 @@
 //! The one way in which a node's code runs: inside its owner, ended by unbind, and with panics kept from the tree.
 
-use std::{any::Any, cell::RefCell, collections::BTreeMap, panic::AssertUnwindSafe, rc::Rc};
-
-use futures::{
-    FutureExt,
-    channel::oneshot,
-    future::{AbortHandle, Abortable, LocalBoxFuture},
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    task::{Context, Poll, Waker},
 };
-use reactive_graph::{computed::ScopedFuture, owner::Owner};
 
-use super::{Node, remote::inside_context};
+use futures::{FutureExt, channel::oneshot, future::LocalBoxFuture};
+use reactive_graph::owner::Owner;
+
+use super::{
+    Node, Place,
+    frame::{Frame, Who, inside_context},
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     platform::random_hex,
@@ -19,16 +26,24 @@ use crate::{
 /// What a node has running.
 #[derive(Default)]
 pub(crate) struct Tasks {
-    running: RefCell<(u64, BTreeMap<u64, AbortHandle>)>,
+    running: RefCell<(u64, BTreeMap<u64, Rc<End>>)>,
+}
+
+/// How the end of a node reaches what it has running.
+#[derive(Default)]
+struct End {
+    has_come: Cell<bool>,
+    waker: Cell<Option<Waker>>,
 }
 
 impl Tasks {
-    fn enter(&self, handle: AbortHandle) -> u64 {
+    fn enter(&self) -> (u64, Rc<End>) {
+        let end = Rc::<End>::default();
         let mut running = self.running.borrow_mut();
         running.0 += 1;
         let id = running.0;
-        running.1.insert(id, handle);
-        id
+        running.1.insert(id, end.clone());
+        (id, end)
     }
 
     fn leave(&self, id: u64) {
@@ -38,63 +53,115 @@ impl Tasks {
     /// Ends everything.
     pub(crate) fn abort(&self) {
         let running = std::mem::take(&mut self.running.borrow_mut().1);
-        running.values().for_each(AbortHandle::abort);
+        for end in running.into_values() {
+            end.has_come.set(true);
+            if let Some(waker) = end.waker.take() {
+                waker.wake();
+            }
+        }
     }
 
-    /// How much is running.
+    /// How much is running. A call counts from when it first waits.
     pub(crate) fn len(&self) -> usize {
         self.running.borrow().1.len()
     }
 }
 
-/// Takes a task off its node's list however it ends, also when its caller drops it.
-struct Ticket {
-    node: Rc<dyn Node>,
-    id: u64,
+/// Runs code of a node inside its owner; what it reads is not tracked.
+fn guarded<R>(owner: &Owner, run: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
+    // The panic is caught in here: one that passed `with` would leave this owner to whoever runs next.
+    owner.with(|| untracked(|| catch_unwind(AssertUnwindSafe(run))))
 }
 
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.node.node_core().tasks.leave(self.id);
+/// A piece of work of a node: what a task and a call have in common.
+pub(crate) struct Work {
+    node: Rc<dyn Node>,
+    place: Option<Rc<Place>>,
+    frame: Frame,
+    /// Its entry in the list of what the node has running.
+    entry: Option<(u64, Rc<End>)>,
+}
+
+impl Work {
+    /// It counts as running from when it first waits. `who` is whose call it is, if it is one.
+    pub(crate) fn new(node: Rc<dyn Node>, who: Option<Who>) -> Self {
+        let place = node.node_core().place();
+        let frame = Frame::new(place.as_ref().map(|place| place.context.clone()), who);
+        Self {
+            node,
+            place,
+            frame,
+            entry: None,
+        }
+    }
+
+    /// It counts as running from now on.
+    fn started(mut self) -> Self {
+        self.entry = Some(self.node.node_core().tasks.enter());
+        self
+    }
+
+    /// Polls on until the work, or its node, ends. `what` names it for the log.
+    pub(crate) fn poll<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        what: impl FnOnce(&Place) -> String,
+        poll: impl FnOnce(&Rc<dyn Node>, &Place, &mut Context<'_>) -> Poll<Result<T>>,
+    ) -> Poll<Result<T>> {
+        let Self {
+            node,
+            place,
+            frame,
+            entry,
+        } = self;
+        let is_over = entry.as_ref().is_some_and(|(_, end)| end.has_come.get());
+        let place = place.as_ref().filter(|_| !is_over);
+        let Some((place, owner)) = place.and_then(|place| Some((place, place.owner.get()?))) else {
+            return Poll::Ready(Err(gone()));
+        };
+        match frame.run(|| guarded(owner, || poll(node, place, context))) {
+            Ok(Poll::Pending) => {
+                let (_, end) = entry.get_or_insert_with(|| node.node_core().tasks.enter());
+                end.waker.set(Some(context.waker().clone()));
+                Poll::Pending
+            }
+            Ok(ready) => ready,
+            Err(panic) => Poll::Ready(Err(incident(node, &what(place), &*panic))),
+        }
     }
 }
 
-/// Wraps a future of a node. It starts counting as running at once, not at its first poll.
+/// Takes the work off its node's list however it ends, also when whoever waits for it drops it.
+impl Drop for Work {
+    fn drop(&mut self) {
+        if let Some((id, _)) = self.entry {
+            self.node.node_core().tasks.leave(id);
+        }
+    }
+}
+
+/// Wraps a task of a node. It starts counting as running at once, not at its first poll.
 pub(crate) fn inside<T: 'static>(
     node: &Rc<dyn Node>,
     what: &str,
-    future: LocalBoxFuture<'static, Result<T>>,
+    mut future: LocalBoxFuture<'static, Result<T>>,
 ) -> LocalBoxFuture<'static, Result<T>> {
-    let Some(owner) = node.node_core().owner() else {
-        return futures::future::ready(Err(gone())).boxed_local();
-    };
-    let (handle, registration) = AbortHandle::new_pair();
-    let id = node.node_core().tasks.enter(handle);
-    let ticket = Ticket { node: node.clone(), id };
-    let what = what.to_owned();
-    let scoped = ScopedFuture {
-        owner,
-        observer: None,
-        fut: future,
-    };
-    let guarded = Abortable::new(AssertUnwindSafe(scoped).catch_unwind(), registration);
-    async move {
-        let outcome = guarded.await;
-        match outcome {
-            Ok(Ok(result)) => result,
-            Ok(Err(panic)) => Err(incident(&ticket.node, &what, &*panic)),
-            Err(_aborted) => Err(gone()),
-        }
-    }
+    let (mut work, what) = (Work::new(node.clone(), None).started(), what.to_owned());
+    poll_fn(move |context| {
+        work.poll(
+            context,
+            |_place| what.clone(),
+            |_node, _place, context| future.as_mut().poll(context),
+        )
+    })
     .boxed_local()
 }
 
 /// Runs synchronous code of a node with the same care.
 pub(crate) fn inside_now<T>(node: &Rc<dyn Node>, what: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
-    let owner: Owner = node.node_core().owner().ok_or_else(gone)?;
-    let context = node.node_core().context().ok_or_else(gone)?;
-    let run = AssertUnwindSafe(|| inside_context(&context, || owner.with(|| untracked(run))));
-    std::panic::catch_unwind(run).unwrap_or_else(|panic| Err(incident(node, what, &*panic)))
+    let place = node.node_core().place().ok_or_else(gone)?;
+    let owner = place.owner.get().ok_or_else(gone)?;
+    inside_context(&place.context, || guarded(owner, run)).unwrap_or_else(|panic| Err(incident(node, what, &*panic)))
 }
 
 /// Starts a task of a node. The receiver learns how it ended.

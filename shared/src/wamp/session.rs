@@ -97,10 +97,11 @@ impl CloseReason {
             .unwrap_or_else(|| format!("The session is over ({}).", self.uri));
         match ErrorKind::of_uri(self.uri.as_str()) {
             ErrorKind::Application => Error::new(ErrorKind::Disconnected, text),
-            kind => Error {
-                uri: self.uri.to_string(),
-                ..Error::new(kind, text)
-            },
+            kind => {
+                let mut error = Error::new(kind, text);
+                error.uri = self.uri.to_string();
+                error
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) const REPLAY: &str = "node_replay";
 pub(crate) const STATE: &str = "node_state";
 
 /// The answer to a built-in call, or the arguments back if it is none.
-pub(super) fn answer(node: &Rc<dyn Node>, method: &str, arguments: Arguments) -> Result<Result<Answer>, Arguments> {
+pub(crate) fn answer(node: &Rc<dyn Node>, method: &str, arguments: Arguments) -> Result<Result<Answer>, Arguments> {
     match method {
         DESCRIBE => Ok(describe(node, arguments)),
         REPLAY => Ok(replay(node, arguments)),

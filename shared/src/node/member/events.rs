@@ -11,8 +11,13 @@ use super::{Member, Refusals};
 use crate::{
     error::Result,
     node::{
-        Caller, Node, RemoteNode, call::decode_first, detached, member::builtin::REPLAY, mirror::PeerWatcher,
-        remote::inside_context, task::inside_now,
+        Node, RemoteNode,
+        call::decode_first,
+        detached,
+        frame::{current_trace, inside_context},
+        member::builtin::REPLAY,
+        mirror::PeerWatcher,
+        task::inside_now,
     },
     path::{ITSELF, Path, is_within},
     signal::{
@@ -220,7 +225,7 @@ impl Member {
         let Some(peer) = self.peer() else { return };
         let sent = parcel.payload(peer.codec()).and_then(|payload| {
             let options = PublishOptions {
-                trace: Caller::current().and_then(|caller| caller.trace),
+                trace: current_trace(),
                 passthru: Passthru::new(PassthruKeys {
                     mark: parcel.mark().map(ToString::to_string),
                     ..PassthruKeys::default()

@@ -185,7 +185,7 @@ impl Calls {
         let payload = call
             .payload
             .transcode(callee.member.codec)
-            .map_err(|error| Refused::Answer(error::INVALID_ARGUMENT, error.message))?;
+            .map_err(|error| Refused::Answer(error::INVALID_ARGUMENT, error.into_parts().message))?;
         callee.invocations += 1;
         let request = RequestId::wrapped(callee.invocations);
         let limit = call.options.timeout.filter(|milliseconds| *milliseconds > 0);

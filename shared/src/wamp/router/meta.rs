@@ -110,7 +110,7 @@ impl Arguments {
         let reason = match self.get(place, "reason") {
             None => Uri::unchecked(close::KILLED),
             Some(Dynamic::Text(text)) => Uri::checked(text, Syntax::Loose, MatchPolicy::Exact)
-                .map_err(|refused| (error::INVALID_URI, refused.message))?,
+                .map_err(|refused| (error::INVALID_URI, refused.into_parts().message))?,
             Some(_) => return Err(missing("reason", "a URI")),
         };
         let message = self
@@ -392,5 +392,5 @@ fn unknown(procedure: &str) -> Refusal {
 }
 
 pub(super) fn result<R: Serialize>(member: &Member, result: &R) -> Result<Payload, Refusal> {
-    Payload::encode(member.codec, result).map_err(|refused| (error::INVALID_ARGUMENT, refused.message))
+    Payload::encode(member.codec, result).map_err(|refused| (error::INVALID_ARGUMENT, refused.into_parts().message))
 }

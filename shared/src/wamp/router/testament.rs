@@ -40,7 +40,7 @@ impl Router {
     pub(super) fn add_testament(&mut self, member: &Member, arguments: &Arguments) -> Result<Payload, Refusal> {
         let topic = arguments.text(0, "topic")?;
         let topic = Uri::checked(topic, Syntax::Loose, MatchPolicy::Exact)
-            .map_err(|refused| (error::INVALID_URI, refused.message))?;
+            .map_err(|refused| (error::INVALID_URI, refused.into_parts().message))?;
         let scope = scope(arguments, "destroyed")?.unwrap_or_default();
         let options = match arguments.named("publish_options") {
             None => PublishOptions::default(),
@@ -87,7 +87,7 @@ impl Router {
             None => payload,
             Some(kwargs) => payload.and_then(|payload| payload.with_kwargs(kwargs)),
         };
-        payload.map_err(|refused| (error::INVALID_ARGUMENT, refused.message))
+        payload.map_err(|refused| (error::INVALID_ARGUMENT, refused.into_parts().message))
     }
 
     /// `wamp.session.flush_testaments(scope=)`: how many there were.

@@ -47,7 +47,7 @@ pub(super) fn encode(
         let arguments = event
             .payload
             .transcode(codec)
-            .map_err(|refused| unencodable(refused.message))?;
+            .map_err(|refused| unencodable(refused.into_parts().message))?;
         let members = [("args", arguments.args()), ("kwargs", arguments.kwargs())];
         let members = members.into_iter().filter(|(_, bytes)| !bytes.is_empty());
         events.map_with(&head, members).map_err(unencodable)?;

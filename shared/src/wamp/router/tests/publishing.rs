@@ -236,7 +236,7 @@ fn fall_behind(world: &mut World, topic: &str) -> Sent {
             message,
             class: Class::Resumable,
         } => Some((connection, message)),
-        Output::Send { .. } | Output::Close { .. } | Output::Store(_) => None,
+        Output::Send { .. } | Output::Pause { .. } | Output::Close { .. } | Output::Store(_) => None,
     });
     let (connection, message) = refused.expect("an event that may be dropped");
     world.handle(Input::Behind { connection, message })
