@@ -14,6 +14,7 @@ use leptos::{
 use shared::{
     error::{Error, ErrorKind, Result},
     intent::Intent,
+    node::{downcast, pairing::join_pair},
     path::Path,
     platform::PlatformRef,
     prelude::*,
@@ -48,6 +49,19 @@ pub struct ClientMemberNode {
     registry: Views,
     views: RefCell<BTreeMap<String, Rc<dyn View>>>,
     contexts: ArcRwSignal<Vec<OpenContext>>,
+    wanted: Wanted,
+}
+
+/// What the user wants open, in order.
+type Wanted = Rc<RefCell<Vec<Want>>>;
+
+/// A context that the user wants open.
+#[derive(Clone)]
+struct Want {
+    name: String,
+    intent: Intent,
+    /// It was open once: when its controller stops it then, the user has to want it again.
+    opened: bool,
 }
 
 impl ClientMemberNode {
@@ -70,19 +84,39 @@ impl ClientMemberNode {
         self.views.borrow_mut().insert(offer.name.clone(), view.clone());
         Ok(view)
     }
+
+    /// Stops a context on both sides.
+    async fn stop(&self, name: String) -> Result<()> {
+        self.wanted.borrow_mut().retain(|want| want.name != name);
+        // The server's half ends with the session at the latest.
+        if let Ok(server) = self.remote::<dyn ServerMember>("@server") {
+            let _ = server.close(name.clone()).await;
+        }
+        self.drop_view(name).await
+    }
 }
 
 impl ClientMember for ClientMemberNode {
     async fn create_view(&self, offer: PairingOffer) -> Result<String> {
         let view = self.place(&offer).await?;
         let bound = || Error::new(ErrorKind::Canceled, "The view was closed while it was being opened.");
-        let (path, context) = view.node_path().zip(view.node_context()).ok_or_else(bound)?;
-        let mut controller = Path::new(&offer.controller)?;
-        if let Some(base) = path.base() {
-            controller = controller.with_base(&base)?;
-        }
-        context.set_reference("controller", controller);
-        context.set_reference("view", path.clone());
+        let names = vec![
+            ("controller".to_owned(), Path::new(&offer.controller)?),
+            ("view".to_owned(), view.node_path().ok_or_else(bound)?),
+        ];
+        let (member, name) = (view.node_parent(), offer.name.clone());
+        let member = member.as_ref().map(Rc::downgrade);
+        let path = join_pair(&(view.clone() as Rc<dyn Node>), names, move || {
+            let member = member.as_ref().and_then(Weak::upgrade).and_then(downcast::<Self>);
+            let name = name.clone();
+            async move {
+                match member {
+                    Some(member) => member.stop(name).await,
+                    None => Ok(()),
+                }
+            }
+            .boxed_local()
+        })?;
         self.contexts.update(|all| {
             let open = OpenContext {
                 name: offer.name.clone(),
@@ -99,6 +133,9 @@ impl ClientMember for ClientMemberNode {
     }
 
     async fn drop_view(&self, name: String) -> Result<()> {
+        self.wanted
+            .borrow_mut()
+            .retain(|want| want.name != name || !want.opened);
         let view = self.views.borrow_mut().remove(&name);
         self.contexts.update(|all| all.retain(|known| known.name != name));
         match view {
@@ -114,8 +151,8 @@ pub struct Session {
     platform: PlatformRef,
     context: NodeContext,
     member: Rc<ClientMemberNode>,
-    /// Names and intents of the contexts that the user wants open.
-    wanted: RefCell<Vec<(String, Intent)>>,
+    /// The contexts that the user wants open.
+    wanted: Wanted,
     /// Counts the sessions joined, so that work for an older one stops.
     joins: Cell<u64>,
     /// Contexts that are open.
@@ -133,20 +170,21 @@ impl Session {
     #[must_use]
     pub fn new(platform: PlatformRef, views: Views, home: Vec<Intent>) -> Rc<Self> {
         let contexts = ArcRwSignal::new(Vec::new());
-        let member = ClientMemberNode::new(views, RefCell::default(), contexts.clone());
         // The names are fixed, so that a page that is loaded again finds what it had open.
         let name = |(number, intent): (usize, &Intent)| format!("{}_{}", intent.content.source, number + 1);
-        let wanted = home
-            .iter()
-            .enumerate()
-            .map(|(number, intent)| (name((number, intent)), intent.clone()))
-            .collect();
+        let want = |(number, intent): (usize, &Intent)| Want {
+            name: name((number, intent)),
+            intent: intent.clone(),
+            opened: false,
+        };
+        let wanted: Wanted = Rc::new(RefCell::new(home.iter().enumerate().map(want).collect()));
+        let member = ClientMemberNode::new(views, RefCell::default(), contexts.clone(), wanted.clone());
         Rc::new_cyclic(|this| Self {
             this: this.clone(),
             context: NodeContext::root(platform.clone(), None),
             platform,
             member,
-            wanted: RefCell::new(wanted),
+            wanted,
             joins: Cell::new(0),
             contexts,
             started: ArcRwSignal::new(None),
@@ -165,35 +203,30 @@ impl Session {
     #[must_use]
     pub fn place(&self, name: &str) -> usize {
         let wanted = self.wanted.borrow();
-        wanted
-            .iter()
-            .position(|(known, _)| known == name)
-            .unwrap_or(wanted.len())
+        wanted.iter().position(|want| want.name == name).unwrap_or(wanted.len())
     }
 
     /// Opens one more context.
     pub fn open(&self, intent: Intent) {
         let source = intent.content.source.clone();
-        let free = |name: &String| !self.wanted.borrow().iter().any(|(known, _)| known == name);
+        let free = |name: &String| !self.wanted.borrow().iter().any(|want| want.name == *name);
         let name = (1_u64..)
             .map(|number| format!("{source}_{number}"))
             .find(free)
             .unwrap_or(source);
-        self.wanted.borrow_mut().push((name, intent));
+        self.wanted.borrow_mut().push(Want {
+            name,
+            intent,
+            opened: false,
+        });
         self.reopen();
     }
 
     /// Closes a context, on both sides.
     pub fn close(&self, name: &str) {
-        self.wanted.borrow_mut().retain(|(known, _)| known != name);
         let (member, name) = (self.member.clone(), name.to_owned());
-        self.platform.spawn_local(Box::pin(async move {
-            // The server's half ends with the session at the latest.
-            if let Ok(server) = member.remote::<dyn ServerMember>("@server") {
-                let _ = server.close(name.clone()).await;
-            }
-            let _ = member.drop_view(name).await;
-        }));
+        self.platform
+            .spawn_local(Box::pin(async move { drop(member.stop(name).await) }));
     }
 
     /// Pairs every wanted context that is not open, or all of them after a reconnect.
@@ -202,7 +235,7 @@ impl Session {
         let joins = self.joins.get();
         self.platform.spawn_local(Box::pin(async move {
             let wanted = this.wanted.borrow().clone();
-            let opening = wanted.into_iter().map(|(name, intent)| this.open_one(name, intent));
+            let opening = wanted.into_iter().map(|want| this.open_one(want.name, want.intent));
             let outcomes = futures::future::join_all(opening).await;
             let failed = outcomes.into_iter().find_map(Result::err);
             if this.joins.get() == joins
@@ -217,7 +250,11 @@ impl Session {
 
     async fn open_one(&self, name: String, intent: Intent) -> Result<()> {
         let server = self.member.remote::<dyn ServerMember>("@server")?;
-        server.open(intent, Some(name)).await.map(drop)
+        let name = server.open(intent, Some(name)).await?;
+        let mut wanted = self.wanted.borrow_mut();
+        let opened = wanted.iter_mut().filter(|want| want.name == name);
+        opened.for_each(|want| want.opened = true);
+        Ok(())
     }
 
     /// Tries again to open what could not be opened.

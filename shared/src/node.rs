@@ -25,6 +25,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod member;
 pub(crate) mod mirror;
 mod once;
+pub mod pairing;
 mod remote;
 pub(crate) mod task;
 mod verbs;

@@ -7,17 +7,12 @@
 //!    [`ClientMember::create_view`] for its counterpart; then `#view` and `#controller` resolve on both sides.
 //!    Every step can be repeated with the same name, so that coming back after a lost link is the same conversation.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{error::Result, intent::Intent, prelude::contract};
 
 /// The procedure that every browser session may call first.
 pub const START_SESSION: &str = "coati.start_session";
-
-/// How long either side waits for the other while a context is paired.
-pub const PAIRING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest name of a context, in bytes.
 pub const CONTEXT_NAME_LIMIT: usize = 64;
@@ -88,6 +83,6 @@ pub trait ClientMember {
     /// Makes the view that the offer names, or pairs an existing one again; answers the view's absolute path.
     async fn create_view(&self, offer: PairingOffer) -> Result<String>;
 
-    /// The controller of a context stopped; its view goes too.
+    /// The pair of a context is over: it was not completed, or its controller stopped it. The view goes, too.
     async fn drop_view(&self, name: String) -> Result<()>;
 }

@@ -1,24 +1,38 @@
 //! Session roots and pairs: members on both sides, a controller and its view that find each other by role, and sessions
 //! on one thread that never mix.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+    time::Duration,
+};
 
 use coati_shared::{
+    node::pairing::{Names, Pair, Pairing, Parties, join_pair, stop_pair},
     prelude::*,
     state::on_cleanup,
     testing::{self, Placement, Simulation, simulate},
 };
+use futures::{FutureExt, future::LocalBoxFuture};
 
 #[contract]
 trait Server {
     async fn increment(&self) -> Result<u32>;
-    /// Opens a context: its controller here, its view at the client.
+    /// Opens a context: its controller here, its parties where they are.
     async fn open(&self, name: String) -> Result<()>;
+    /// The client wants it no more.
+    async fn close(&self, name: String) -> Result<()>;
 }
 
 #[node(Server)]
 struct ServerMember {
     count: Value<u32>,
+    /// Which member has which role besides the controller.
+    #[init(Rc::new(RefCell::new(vec![("view", "@client")])))]
+    invited: Rc<RefCell<Vec<(&'static str, &'static str)>>>,
+    #[init(RefCell::default())]
+    pairs: RefCell<BTreeMap<String, Rc<Pair>>>,
 }
 
 impl Server for ServerMember {
@@ -28,41 +42,116 @@ impl Server for ServerMember {
     }
 
     async fn open(&self, name: String) -> Result<()> {
-        let controller = Controller::new();
-        let place = self.resolve("@server")?.join(&name)?;
-        let context = self.node_context().expect("bound");
-        context.set_reference("from", self.resolve("@client")?);
-        context.set_reference("controller", place);
-        context.set_reference("view", self.resolve("@client")?.join(&name)?);
-        self.node_add(&name, controller.clone()).await?;
-        let created = self.remote::<dyn Client>("@client")?.create_view(name.clone()).await;
-        if created.is_err() {
-            self.node_remove(&name).await?;
+        let known = self.pairs.borrow().get(&name).filter(|pair| !pair.is_ended()).cloned();
+        let pair = match known {
+            Some(pair) => pair,
+            None => {
+                let controller = Controller::new();
+                self.node_add(&name, controller.clone()).await?;
+                let invited = self.invited.borrow().clone();
+                let place = |(role, query): &(&str, &str)| Ok((role.to_string(), self.resolve(query)?));
+                let places: Vec<(String, Path)> = invited.iter().map(place).collect::<Result<_>>()?;
+                let remote = |(role, query): &(&'static str, &'static str)| {
+                    Ok((*role, self.remote::<dyn Client>(query)?.with_timeout(None)))
+                };
+                let clients = invited.iter().map(remote).collect::<Result<_>>()?;
+                let path = controller.node_path().expect("bound");
+                let pairing = Pairing::new("controller", path, places)?
+                    .with_reference("from", self.resolve("@client")?)
+                    .with_timeout(Duration::from_millis(200));
+                let pair = Pair::new(controller, pairing, Rc::new(Clients(name.clone(), clients)))?;
+                self.pairs.borrow_mut().insert(name, pair.clone());
+                pair
+            }
+        };
+        pair.invite().await
+    }
+
+    async fn close(&self, name: String) -> Result<()> {
+        let pair = self.pairs.borrow_mut().remove(&name);
+        match pair {
+            Some(pair) => pair.stop(Some("view")).await,
+            None => Ok(()),
         }
-        created
+    }
+}
+
+/// The parties at the clients, by role.
+struct Clients(String, BTreeMap<&'static str, ClientRemote>);
+
+impl Parties for Clients {
+    fn invite(&self, role: &str) -> LocalBoxFuture<'static, Result<Path>> {
+        let (name, client) = (self.0.clone(), self.1[role].clone());
+        async move { client.create_view(name).await }.boxed_local()
+    }
+
+    fn start(&self, role: &str, names: &Names) -> LocalBoxFuture<'static, Result<()>> {
+        let (name, client, names) = (self.0.clone(), self.1[role].clone(), names.clone());
+        async move { client.paired(name, names).await }.boxed_local()
+    }
+
+    fn dismiss(&self, role: &str) -> LocalBoxFuture<'static, ()> {
+        let (name, client) = (self.0.clone(), self.1[role].clone());
+        async move { drop(client.drop_view(name).await) }.boxed_local()
     }
 }
 
 #[contract]
 trait Client {
-    async fn create_view(&self, name: String) -> Result<()>;
+    async fn create_view(&self, name: String) -> Result<Path>;
+    async fn paired(&self, name: String, names: Vec<(String, Path)>) -> Result<()>;
+    async fn drop_view(&self, name: String) -> Result<()>;
+}
+
+/// How a client treats invitations.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Manners {
+    #[default]
+    Comes,
+    Refuses,
+    Dawdles,
 }
 
 #[node(Client)]
 struct ClientMember {
-    refuses: bool,
+    manners: Cell<Manners>,
+    #[init(Cell::new(0))]
+    invitations: Cell<u32>,
 }
 
 impl Client for ClientMember {
-    async fn create_view(&self, name: String) -> Result<()> {
-        if self.refuses {
-            return Err(Error::new(ErrorKind::Refused, "No room."));
+    async fn create_view(&self, name: String) -> Result<Path> {
+        self.invitations.set(self.invitations.get() + 1);
+        match self.manners.get() {
+            Manners::Comes => {}
+            Manners::Refuses => return Err(Error::new(ErrorKind::Refused, "No room.")),
+            Manners::Dawdles => futures::future::pending().await,
         }
-        let context = self.node_context().expect("bound");
-        context.set_reference("from", self.resolve("@client")?);
-        context.set_reference("controller", self.resolve("@server")?.join(&name)?);
-        context.set_reference("view", self.resolve("@client")?.join(&name)?);
-        self.node_add(&name, ViewNode::new()).await
+        if self.node_child(&name).is_none() {
+            self.node_add(&name, ViewNode::new()).await?;
+        }
+        Ok(self.node_child(&name).expect("a view").node_path().expect("bound"))
+    }
+
+    async fn paired(&self, name: String, names: Vec<(String, Path)>) -> Result<()> {
+        let missing = || Error::new(ErrorKind::NotFound, "There is no view.");
+        let (view, server) = (
+            self.node_child(&name).ok_or_else(missing)?,
+            self.remote::<dyn Server>("@server")?,
+        );
+        join_pair(&view.clone(), names, move || {
+            let (view, server, name) = (view.clone(), server.clone(), name.clone());
+            async move {
+                server.close(name).await?;
+                view.node_unbind().await
+            }
+            .boxed_local()
+        })?;
+        Ok(())
+    }
+
+    async fn drop_view(&self, name: String) -> Result<()> {
+        self.node_remove(&name).await
     }
 }
 
@@ -92,9 +181,9 @@ impl Greeter for ViewNode {
     }
 }
 
-async fn session(at: &Placement, base: &str, refuses: bool) -> Result<(Rc<ServerMember>, Rc<ClientMember>)> {
+async fn session(at: &Placement, base: &str, manners: Manners) -> Result<(Rc<ServerMember>, Rc<ClientMember>)> {
     let base = Path::root(base)?;
-    let (server, client) = (ServerMember::new(), ClientMember::new(refuses));
+    let (server, client) = (ServerMember::new(), ClientMember::new(Cell::new(manners)));
     server.node_bind(base.join("server")?, &at.far).await?;
     client.node_bind(base.join("client")?, &at.near).await?;
     Ok((server, client))
@@ -102,10 +191,10 @@ async fn session(at: &Placement, base: &str, refuses: bool) -> Result<(Rc<Server
 
 #[testing::test]
 async fn each_session_has_members_and_state_of_its_own(at: Placement) -> Result<()> {
-    let (_, one) = session(&at, "coati.one", false).await?;
+    let (_, one) = session(&at, "coati.one", Manners::Comes).await?;
     let count = async |client: &Rc<ClientMember>| client.remote::<dyn Server>("@server")?.increment().await;
     assert_eq!((count(&one).await?, count(&one).await?), (1, 2));
-    let (_, two) = session(&at, "coati.two", false).await?;
+    let (_, two) = session(&at, "coati.two", Manners::Comes).await?;
     assert_ne!(one.resolve("@server")?, two.resolve("@server")?);
     assert_eq!((count(&two).await?, count(&one).await?), (1, 3));
     Ok(())
@@ -113,7 +202,7 @@ async fn each_session_has_members_and_state_of_its_own(at: Placement) -> Result<
 
 #[testing::test]
 async fn a_controller_and_its_view_find_each_other_by_role(at: Placement) -> Result<()> {
-    let (server, client) = session(&at, "coati.one", false).await?;
+    let (server, client) = session(&at, "coati.one", Manners::Comes).await?;
     client.remote::<dyn Server>("@server")?.open("grid".to_owned()).await?;
     let view = client.node_child("grid").expect("a view");
     let controller = server.node_child("grid").expect("a controller");
@@ -134,7 +223,7 @@ async fn a_controller_and_its_view_find_each_other_by_role(at: Placement) -> Res
 
 #[testing::test]
 async fn a_refused_view_takes_its_controller_back(at: Placement) -> Result<()> {
-    let (server, client) = session(&at, "coati.one", true).await?;
+    let (server, client) = session(&at, "coati.one", Manners::Refuses).await?;
     let refused = client
         .remote::<dyn Server>("@server")?
         .open("grid".to_owned())
@@ -143,6 +232,94 @@ async fn a_refused_view_takes_its_controller_back(at: Placement) -> Result<()> {
     assert_eq!(refused.kind, ErrorKind::Refused);
     assert!(server.node_child("grid").is_none());
     assert_eq!(at.far.records()[0], if at.is_together { 2 } else { 1 });
+    Ok(())
+}
+
+async fn open(client: &Rc<ClientMember>) -> Result<()> {
+    client.remote::<dyn Server>("@server")?.open("grid".to_owned()).await
+}
+
+#[testing::test]
+async fn references_of_a_pair_are_for_its_parties_and_what_is_below_them(at: Placement) -> Result<()> {
+    let (server, client) = session(&at, "coati.one", Manners::Comes).await?;
+    open(&client).await?;
+    let view = client.node_child("grid").expect("a view");
+    let part = ViewNode::new();
+    view.node_add_dyn("part", part.clone()).await?;
+    assert_eq!(part.resolve("#view")?, view.node_path().expect("bound"));
+    for outside in [server.resolve("#view"), client.resolve("#controller")] {
+        assert_eq!(outside.unwrap_err().kind, ErrorKind::NotFound);
+    }
+    Ok(())
+}
+
+#[testing::test]
+async fn either_side_stops_a_pair_for_both(at: Placement) -> Result<()> {
+    let (server, client) = session(&at, "coati.one", Manners::Comes).await?;
+    for by_controller in [true, false] {
+        open(&client).await?;
+        let (view, controller) = (client.node_child("grid"), server.node_child("grid"));
+        let stops = if by_controller { controller } else { view }.expect("paired");
+        stop_pair(&*stops).await?;
+        at.settle().await;
+        assert!(client.node_child("grid").is_none() && server.node_child("grid").is_none());
+        assert_eq!(stop_pair(&*stops).await.unwrap_err().kind, ErrorKind::NotFound);
+    }
+    Ok(())
+}
+
+#[testing::test]
+async fn who_does_not_come_in_time_ends_the_pair(at: Placement) -> Result<()> {
+    let (server, client) = session(&at, "coati.one", Manners::Dawdles).await?;
+    assert_eq!(open(&client).await.unwrap_err().kind, ErrorKind::Timeout);
+    at.settle().await;
+    assert!(server.node_child("grid").is_none());
+    assert!(
+        format!("{:?}", client.node_core()).contains("running: 0"),
+        "the invitation was given up"
+    );
+    Ok(())
+}
+
+#[testing::test]
+async fn who_was_there_is_waited_for_when_it_comes_back(at: Placement) -> Result<()> {
+    let (server, client) = session(&at, "coati.one", Manners::Comes).await?;
+    open(&client).await?;
+    let controller = server.node_child("grid").expect("a controller");
+    client.node_remove("grid").await?;
+    client.manners.set(Manners::Refuses);
+    assert_eq!(open(&client).await.unwrap_err().kind, ErrorKind::Refused);
+    client.manners.set(Manners::Comes);
+    open(&client).await?;
+    assert!(Rc::ptr_eq(&controller, &server.node_child("grid").expect("the same")));
+    let view = client.node_child("grid").expect("a new view");
+    assert_eq!(view.remote::<dyn Greeter>("#controller")?.greet().await?, 1);
+    Ok(())
+}
+
+#[testing::test]
+async fn several_parties_know_each_other_and_nobody_else_is_asked(at: Placement) -> Result<()> {
+    let (server, client) = session(&at, "coati.one", Manners::Comes).await?;
+    let (guest, stranger) = (ClientMember::new(Cell::default()), ClientMember::new(Cell::default()));
+    for (name, member) in [("guest", &guest), ("stranger", &stranger)] {
+        member.node_bind(Path::root("coati.one")?.join(name)?, &at.near).await?;
+    }
+    server.invited.borrow_mut().push(("preview", "@guest"));
+    open(&client).await?;
+    let (view, preview) = (
+        client.node_child("grid").expect("one"),
+        guest.node_child("grid").expect("another"),
+    );
+    assert_eq!(view.resolve("#preview")?, preview.node_path().expect("bound"));
+    assert_eq!(preview.resolve("#view")?, view.node_path().expect("bound"));
+    assert_eq!(stranger.invitations.get(), 0);
+    stop_pair(&*server.node_child("grid").expect("a controller")).await?;
+    at.settle().await;
+    assert!(client.node_child("grid").is_none() && guest.node_child("grid").is_none());
+    guest.manners.set(Manners::Refuses);
+    assert_eq!(open(&client).await.unwrap_err().kind, ErrorKind::Refused);
+    at.settle().await;
+    assert!(client.node_child("grid").is_none(), "one refusal ends it for all");
     Ok(())
 }
 

@@ -2,12 +2,14 @@
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
 
+use futures::{FutureExt, future::LocalBoxFuture};
 use shared::{
     error::{Error, ErrorKind, Result},
     intent::Intent,
+    node::pairing::{Pair, Pairing, Parties},
     path::Path,
     prelude::*,
-    session_root::{CONTEXT_NAME_LIMIT, ClientMember, PAIRING_TIMEOUT, PairingOffer, ServerMember},
+    session_root::{CONTEXT_NAME_LIMIT, ClientMember, ClientMemberRemote, PairingOffer, ServerMember},
 };
 
 use super::{Catalogue, Controller, ControllerScope};
@@ -33,9 +35,26 @@ pub(super) struct ServerMemberNode {
 /// A context that is open, or being opened.
 #[derive(Clone)]
 struct Open {
-    view: &'static str,
-    title: &'static str,
     controller: Rc<dyn Controller>,
+    pair: Rc<Pair>,
+}
+
+/// The browser as the party that shows the view.
+struct Browser {
+    member: ClientMemberRemote,
+    offer: PairingOffer,
+}
+
+impl Parties for Browser {
+    fn invite(&self, _role: &str) -> LocalBoxFuture<'static, Result<Path>> {
+        let (member, offer) = (self.member.clone(), self.offer.clone());
+        async move { Ok(Path::new(&member.create_view(offer).await?)?) }.boxed_local()
+    }
+
+    fn dismiss(&self, _role: &str) -> LocalBoxFuture<'static, ()> {
+        let (member, name) = (self.member.clone(), self.offer.name.clone());
+        async move { drop(member.drop_view(name).await) }.boxed_local()
+    }
 }
 
 impl ServerMemberNode {
@@ -72,72 +91,63 @@ impl ServerMemberNode {
         }
         let candidate = self.catalogue.elect(intent, &self.scope.role)?;
         let controller = (candidate.build)(&self.scope, intent)?;
-        let open = Open {
-            view: candidate.view,
-            title: candidate.title,
-            controller,
+        self.node_add_dyn(name, controller.clone()).await?;
+        let (server, client) = (self.resolve("@server")?, self.resolve("@client")?);
+        let place = server.join(name)?;
+        let browser = Browser {
+            member: self.remote::<dyn ClientMember>("@client")?,
+            offer: PairingOffer {
+                name: name.to_owned(),
+                view: candidate.view.to_owned(),
+                controller: place.to_string(),
+                title: candidate.title.to_owned(),
+            },
         };
-        self.node_add_dyn(name, open.controller.clone()).await?;
+        let pairing = Pairing::new("controller", place, [("view".to_owned(), client)])?;
+        let pair = Pair::new(controller.clone(), pairing, Rc::new(browser))?;
+        let open = Open { controller, pair };
         self.contexts.borrow_mut().insert(name.to_owned(), open.clone());
-        self.titles.set(name, open.title.to_owned());
+        self.titles.set(name, candidate.title.to_owned());
         Ok(open)
     }
 
-    /// Makes `#view` and `#controller` resolve on both sides.
-    async fn pair(&self, name: &str, open: &Open) -> Result<()> {
-        let bound = || Error::new(ErrorKind::Canceled, "The context was closed.");
-        let offer = PairingOffer {
-            name: name.to_owned(),
-            view: open.view.to_owned(),
-            controller: open.controller.node_path().ok_or_else(bound)?.to_string(),
-            title: open.title.to_owned(),
-        };
-        let browser = self
-            .remote::<dyn ClientMember>("@client")?
-            .with_timeout(Some(PAIRING_TIMEOUT));
-        let view = Path::new(&browser.create_view(offer).await?)?;
-        // The browser's word: `#view` must not lead anywhere else than to the browser.
-        let client = self.resolve("@client")?;
-        if !view.is_within(&client) {
-            return Err(Error::new(ErrorKind::InvalidArgument, "The view is not below @client."));
-        }
-        let context = open.controller.node_context().ok_or_else(bound)?;
-        context.set_reference("view", view);
-        open.controller.clone().paired().await
-    }
-
-    async fn remove(&self, name: &str) -> Result<()> {
-        match self.contexts.borrow_mut().remove(name) {
-            Some(_) => {}
-            None => return Ok(()),
-        }
-        self.titles.remove(name);
-        self.node_remove(name).await
+    /// Forgets the contexts that a controller of theirs has stopped, or that were never paired.
+    fn prune(&self) {
+        self.contexts.borrow_mut().retain(|name, open| {
+            let stays = !open.pair.is_ended();
+            if !stays {
+                self.titles.remove(name);
+            }
+            stays
+        });
     }
 }
 
 impl ServerMember for ServerMemberNode {
     async fn open(&self, intent: Intent, name: Option<String>) -> Result<String> {
+        self.prune();
         let name = self.name_for(name, &intent.content.source)?;
         let known = self.contexts.borrow().get(&name).cloned();
-        let (open, fresh) = match known {
-            Some(open) => (open, false),
-            None => (self.add_controller(&name, &intent).await?, true),
+        let open = match known {
+            Some(open) => open,
+            None => self.add_controller(&name, &intent).await?,
         };
-        match self.pair(&name, &open).await {
-            Ok(()) => Ok(name),
-            Err(error) => {
-                // A context without a view would stay for ever; one that had a view waits for it to come back.
-                if fresh {
-                    self.remove(&name).await?;
-                }
-                Err(error)
-            }
-        }
+        let paired = open.pair.invite().await;
+        self.prune();
+        paired?;
+        open.controller.paired().await?;
+        Ok(name)
     }
 
     async fn close(&self, name: String) -> Result<()> {
-        self.remove(&name).await
+        let open = self.contexts.borrow_mut().remove(&name);
+        match open {
+            Some(open) => {
+                self.titles.remove(&name);
+                open.pair.stop(Some("view")).await
+            }
+            None => Ok(()),
+        }
     }
 
     async fn ping(&self) -> Result<()> {
