@@ -23,6 +23,8 @@ pub struct Config {
     /// A reverse proxy in front ends TLS: cookies become `Secure` with the `__Host-` prefix and HSTS is sent.
     /// Without it only loopback addresses are served, because passwords would travel in clear.
     pub behind_proxy: bool,
+    /// A certificate of our own: then [`Self::address`] speaks HTTPS and WSS, and cookies are as behind a proxy.
+    pub tls: Option<Tls>,
     /// Addresses whose `X-Forwarded-For` is believed; loopback when empty. Used only with [`Self::behind_proxy`].
     pub trusted_proxies: Vec<IpAddr>,
     /// Serve `/metrics` to every address instead of to loopback only.
@@ -39,6 +41,15 @@ pub struct Config {
     pub raw_sockets: Vec<RawSocket>,
 }
 
+/// The files of a TLS certificate, both in PEM. They are read at the start and at SIGHUP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, followed by those between it and an authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 /// Where RawSocket connections are taken: WAMP without HTTP, and without a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawSocket {
@@ -53,6 +64,8 @@ pub struct RawSocket {
 pub enum RawAddress {
     /// A loopback address.
     Tcp(SocketAddr),
+    /// Any address, with the certificate of [`Config::tls`].
+    Tls(SocketAddr),
     /// A socket in the file system, which only the user of the server can open.
     Unix(PathBuf),
 }
@@ -61,6 +74,7 @@ impl fmt::Display for RawAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(formatter, "tcp:{address}"),
+            Self::Tls(address) => write!(formatter, "tls:{address}"),
             Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
         }
     }
@@ -126,6 +140,7 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             behind_proxy: false,
+            tls: None,
             trusted_proxies: Vec::new(),
             public_metrics: false,
             tree_threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -183,12 +198,17 @@ impl Config {
     /// # Errors
     /// [`crate::error::ErrorKind::Configuration`], with a sentence that names the setting.
     pub fn validate(&self) -> Result<()> {
-        if !self.address.ip().is_loopback() && !self.behind_proxy {
+        if !self.address.ip().is_loopback() && !self.is_secure() {
             return Err(Error::configuration(format!(
                 "The address {} is reachable from other machines and would take passwords without encryption; \
-                 listen on 127.0.0.1, or put a TLS proxy in front and say so (behind_proxy)",
+                 listen on 127.0.0.1, name a certificate (tls), or put a TLS proxy in front and say so (behind_proxy)",
                 self.address
             )));
+        }
+        if !self.address.ip().is_loopback() && self.allowed_hosts.is_empty() && !self.behind_proxy {
+            return Err(Error::configuration(
+                "The host names of the certificate must be named in allowed_hosts, or every request is refused",
+            ));
         }
         if self.behind_proxy && self.allowed_hosts.is_empty() {
             return Err(Error::configuration(
@@ -213,12 +233,17 @@ impl Config {
             }
         }
         for RawSocket { address, .. } in &self.raw_sockets {
+            if matches!(address, RawAddress::Tls(_)) && self.tls.is_none() {
+                return Err(Error::configuration(format!(
+                    "{address} in raw_sockets needs a certificate (tls)"
+                )));
+            }
             if let RawAddress::Tcp(tcp) = address
                 && !tcp.ip().is_loopback()
             {
                 return Err(Error::configuration(format!(
-                    "{address} in raw_sockets is reachable from other machines, and RawSocket knows no encryption; \
-                     listen on 127.0.0.1 or at a Unix socket, or let components use the WebSocket behind the proxy"
+                    "{address} in raw_sockets is reachable from other machines without encryption; listen on 127.0.0.1 or \
+                     at a Unix socket, or use a certificate (tls:ADDRESS)"
                 )));
             }
         }
@@ -236,6 +261,12 @@ impl Config {
             Some((name, _)) => Err(Error::configuration(format!("{name} must be at least 1"))),
             None => Ok(()),
         }
+    }
+
+    /// Whether everybody who comes by HTTP comes through TLS: ours, or that of a proxy.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.behind_proxy || self.tls.is_some()
     }
 
     /// The proxies whose word about the client's address counts.

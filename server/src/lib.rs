@@ -15,6 +15,7 @@ pub mod server;
 pub mod service;
 pub mod shutdown;
 pub mod telemetry;
+mod tls;
 pub mod tree_host;
 
 pub use component::Component;

@@ -23,7 +23,7 @@ use crate::router::history::no_database as open_history;
 use crate::{
     auth::{AccountStore, Authenticator},
     component::{Component, Components},
-    config::{Config, RawAddress},
+    config::{Config, RawAddress, Tls},
     connection::{RawListener, Sockets},
     error::{Error, ErrorKind, Result},
     http::{
@@ -32,6 +32,7 @@ use crate::{
     },
     router::{Authorizer, EventStore, HistoryLimits, HistoryTopics, Limits, RealmHandle, RouterConfig, Stored},
     shutdown, telemetry,
+    tls::ServerTls,
     tree_host::{ThreadTreeHost, TreeHost},
 };
 
@@ -144,6 +145,15 @@ impl ServerBuilder {
         self
     }
 
+    /// A certificate of our own and its key, both files in PEM: see [`Config::tls`].
+    pub fn tls(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.config.tls = Some(Tls {
+            certificate: certificate.into(),
+            key: key.into(),
+        });
+        self
+    }
+
     /// The realm's name.
     pub fn realm(mut self, name: impl Into<String>) -> Self {
         self.realm = name.into();
@@ -240,11 +250,12 @@ impl ServerBuilder {
         self.config.validate()?;
         self.components.iter().try_for_each(Component::validate)?;
         telemetry::metrics();
+        let tls = self.config.tls.as_ref().map(ServerTls::open).transpose()?;
         let listener = listen(self.config.address).await?;
         let address = listener
             .local_addr()
             .map_err(|error| Error::new(ErrorKind::Io, "The socket has no address").because(error))?;
-        let raw = self.bind_raw_sockets().await?;
+        let raw = self.bind_raw_sockets(tls.as_ref()).await?;
         let component_roles = self.limits.keys().cloned().collect();
         let operators = self.operators.clone();
         let realm = self.start_realm().await?;
@@ -256,7 +267,7 @@ impl ServerBuilder {
             .map(|store| Arc::new(Authenticator::new(store, self.config.logins)));
         let app: App = Arc::new(AppState {
             policy: HostPolicy::new(&self.config, address),
-            cookie: SessionCookie::new(self.config.behind_proxy, address.port()),
+            cookie: SessionCookie::new(self.config.is_secure(), address.port()),
             client,
             title: self.title,
             realm: realm.clone(),
@@ -278,6 +289,7 @@ impl ServerBuilder {
         let limits = app.config.connections;
         tasks.spawn(http::accept(
             listener,
+            tls.clone(),
             http::routes(app.clone()),
             limits,
             stop.clone(),
@@ -288,7 +300,11 @@ impl ServerBuilder {
             tasks.spawn(listener.accept(app.clone(), stop.clone()));
         }
         app.serving.store(true, Ordering::Release);
-        tracing::info!(url = %format_args!("http://{address}/"), realm = %realm.name(), "listening");
+        if let Some(tls) = &tls {
+            tasks.spawn(tls.clone().reload_when_told(stop.clone()));
+        }
+        let secure = if tls.is_some() { "s" } else { "" };
+        tracing::info!(url = %format_args!("http{secure}://{address}/"), realm = %realm.name(), "listening");
         tracing::info!(
             connections = limits.total,
             per_address = limits.per_address,
@@ -299,7 +315,7 @@ impl ServerBuilder {
             "limits in force"
         );
         let environment = BTreeMap::from([
-            ("COATI_URL".to_owned(), format!("ws://{address}/ws")),
+            ("COATI_URL".to_owned(), format!("ws{secure}://{address}/ws")),
             ("COATI_REALM".to_owned(), realm.name().to_string()),
         ]);
         let components = Components::start(self.components, &environment);
@@ -310,19 +326,20 @@ impl ServerBuilder {
             app,
             trees: tree_threads,
             stop,
+            tls,
         })
     }
 
-    async fn bind_raw_sockets(&self) -> Result<Vec<RawListener>> {
+    async fn bind_raw_sockets(&self, tls: Option<&ServerTls>) -> Result<Vec<RawListener>> {
         let mut listeners = Vec::new();
         for settings in &self.config.raw_sockets {
-            if let (RawAddress::Tcp(_), true) = (&settings.address, self.accounts.is_some()) {
+            if let (RawAddress::Tcp(_) | RawAddress::Tls(_), true) = (&settings.address, self.accounts.is_some()) {
                 return Err(Error::configuration(format!(
-                    "{} in raw_sockets would let everybody on this machine in without a login; use a Unix socket",
+                    "{} in raw_sockets would let everybody who reaches it in without a login; use a Unix socket",
                     settings.address
                 )));
             }
-            listeners.push(RawListener::bind(settings).await?);
+            listeners.push(RawListener::bind(settings, tls).await?);
             tracing::info!(address = %settings.address, role = settings.role, "takes RawSocket connections");
         }
         Ok(listeners)
@@ -393,6 +410,7 @@ pub struct Running {
     pub(crate) app: App,
     pub(crate) trees: Arc<ThreadTreeHost>,
     pub(crate) stop: CancellationToken,
+    tls: Option<ServerTls>,
 }
 
 impl Running {
@@ -412,6 +430,14 @@ impl Running {
     #[must_use]
     pub fn realm(&self) -> &RealmHandle {
         &self.app.realm
+    }
+
+    /// Reads the files of the certificate again, as SIGHUP does; what was read before stays if they are not right.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] with a line that says what is wrong with which file.
+    pub fn reload_certificate(&self) -> Result<()> {
+        self.tls.as_ref().map_or(Ok(()), ServerTls::reload)
     }
 
     /// Ends the server orderly, within [`Config::shutdown_within`].

@@ -8,7 +8,7 @@ mod role;
 mod tests;
 mod values;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use component::ComponentPart;
 use history::HistoryPart;
@@ -17,7 +17,7 @@ use role::RolePart;
 use serde::Deserialize;
 use values::Address;
 
-use super::{Config, RawSocket};
+use super::{Config, RawSocket, Tls};
 use crate::{
     component::Component,
     error::{Error, Result},
@@ -35,6 +35,7 @@ pub struct RouterFile {
     role: Vec<RolePart>,
     rawsocket: Vec<RawSocketPart>,
     component: Vec<ComponentPart>,
+    tls: Option<TlsPart>,
     history: HistoryPart,
 }
 
@@ -46,6 +47,13 @@ struct ServerPart {
     allowed_origins: Vec<String>,
     behind_proxy: bool,
     public_metrics: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsPart {
+    certificate: PathBuf,
+    key: PathBuf,
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,6 +136,9 @@ impl RouterFile {
         config.allowed_origins.extend(allowed_origins);
         config.behind_proxy |= behind_proxy;
         config.public_metrics |= public_metrics;
+        if let Some(TlsPart { certificate, key }) = self.tls {
+            config.tls = Some(Tls { certificate, key });
+        }
         self.limits.apply(&mut config);
         config
             .raw_sockets

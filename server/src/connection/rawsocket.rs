@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, UnixListener, UnixStream, tcp, unix},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream, unix},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     http::App,
     router::realm::Place,
+    tls::ServerTls,
 };
 
 /// What the kernel may buffer for a peer that does not read, as for WebSocket.
@@ -37,7 +38,6 @@ const SEND_BUFFER: usize = 128 * 1024;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A bound address that takes RawSocket connections.
-#[derive(Debug)]
 pub(crate) struct RawListener {
     listener: Listener,
     /// Goes together with the listener.
@@ -45,9 +45,8 @@ pub(crate) struct RawListener {
     role: String,
 }
 
-#[derive(Debug)]
 enum Listener {
-    Tcp(TcpListener),
+    Tcp(TcpListener, Option<ServerTls>),
     Unix(UnixListener),
 }
 
@@ -64,18 +63,19 @@ impl Drop for SocketFile {
 
 /// Both halves of an accepted socket.
 enum Accepted {
-    Tcp(tcp::OwnedReadHalf, tcp::OwnedWriteHalf, IpAddr),
+    Tcp(TcpStream, Option<ServerTls>, IpAddr),
     Unix(unix::OwnedReadHalf, unix::OwnedWriteHalf),
 }
 
 impl RawListener {
     /// Binds an address. A socket file that nobody listens at is replaced; a new one is open to its owner only.
-    pub(crate) async fn bind(settings: &RawSocket) -> Result<Self> {
+    pub(crate) async fn bind(settings: &RawSocket, tls: Option<&ServerTls>) -> Result<Self> {
         let (listener, file) = match &settings.address {
-            RawAddress::Tcp(address) => {
+            RawAddress::Tcp(address) | RawAddress::Tls(address) => {
+                let tls = tls.filter(|_| matches!(settings.address, RawAddress::Tls(_))).cloned();
                 let bound = TcpListener::bind(address).await;
                 let listener = bound.map_err(|error| refused(&settings.address.to_string(), error))?;
-                (Listener::Tcp(listener), None)
+                (Listener::Tcp(listener, tls), None)
             }
             RawAddress::Unix(path) => {
                 let name = settings.address.to_string();
@@ -99,7 +99,7 @@ impl RawListener {
     /// The TCP address, with the port that the system chose.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         match &self.listener {
-            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Tcp(listener, _) => listener.local_addr().ok(),
             Listener::Unix(_) => None,
         }
     }
@@ -112,9 +112,19 @@ impl RawListener {
                 () = stop.cancelled() => return,
             };
             match accepted {
-                Ok(Accepted::Tcp(reader, writer, address)) => {
-                    let greeted = serve(app.clone(), reader, writer, Place::Network(address), self.role.clone());
-                    app.tasks.spawn(greeted);
+                Ok(Accepted::Tcp(stream, tls, address)) => {
+                    let (served, role, from) = (app.clone(), self.role.clone(), Place::Network(address));
+                    app.tasks.spawn(async move {
+                        let Some(tls) = tls else {
+                            let (reader, writer) = stream.into_split();
+                            return serve(served, reader, writer, from, role).await;
+                        };
+                        let within = served.config.connections.handshake;
+                        if let Some(stream) = tls.accept(stream, within).await {
+                            let (reader, writer) = tokio::io::split(stream);
+                            serve(served, reader, writer, from, role).await;
+                        }
+                    });
                 }
                 Ok(Accepted::Unix(reader, writer)) => {
                     let greeted = serve(app.clone(), reader, writer, Place::Unix, self.role.clone());
@@ -132,13 +142,12 @@ impl RawListener {
 impl Listener {
     async fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp(listener, tls) => {
                 let (stream, address) = listener.accept().await?;
                 // A peer that is gone already is noticed by who reads.
                 let _ = stream.set_nodelay(true);
                 let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
-                let (reader, writer) = stream.into_split();
-                Ok(Accepted::Tcp(reader, writer, address.ip()))
+                Ok(Accepted::Tcp(stream, tls.clone(), address.ip()))
             }
             Self::Unix(listener) => {
                 let (reader, writer) = listener.accept().await?.0.into_split();

@@ -6,14 +6,15 @@ use axum::{Router, body::Body};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use super::PeerAddress;
-use crate::config::ConnectionLimits;
+use crate::{config::ConnectionLimits, tls::ServerTls};
 
 /// What the kernel may buffer for a peer that does not read. The default is megabytes, which hides slow peers.
 const SEND_BUFFER: usize = 128 * 1024;
@@ -25,6 +26,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Accepts until `stop`; then lets requests at hand finish. Connections are counted in `tasks`.
 pub(crate) async fn accept(
     listener: TcpListener,
+    tls: Option<ServerTls>,
     routes: Router,
     limits: ConnectionLimits,
     stop: CancellationToken,
@@ -48,19 +50,32 @@ pub(crate) async fn accept(
             tracing::warn!(%address, "connection refused: all places are taken");
             continue;
         };
-        let connection = serve(stream, address, routes.clone(), limits.handshake, stop.clone());
+        let options = socket2::SockRef::from(&stream);
+        if stream.set_nodelay(true).is_err() || options.set_send_buffer_size(SEND_BUFFER).is_err() {
+            continue; // the peer is gone already
+        }
+        let (tls, routes, handshake, stop) = (tls.clone(), routes.clone(), limits.handshake, stop.clone());
         tasks.spawn(async move {
-            connection.await;
+            match tls {
+                None => serve(stream, address, routes, handshake, stop).await,
+                Some(tls) => {
+                    if let Some(stream) = tls.accept(stream, handshake).await {
+                        serve(stream, address, routes, handshake, stop).await;
+                    }
+                }
+            }
             drop(place);
         });
     }
 }
 
-async fn serve(stream: TcpStream, address: SocketAddr, routes: Router, handshake: Duration, stop: CancellationToken) {
-    let options = socket2::SockRef::from(&stream);
-    if stream.set_nodelay(true).is_err() || options.set_send_buffer_size(SEND_BUFFER).is_err() {
-        return; // the peer is gone already
-    }
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    address: SocketAddr,
+    routes: Router,
+    handshake: Duration,
+    stop: CancellationToken,
+) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(PeerAddress(address));

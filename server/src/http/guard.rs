@@ -37,19 +37,19 @@ impl HostPolicy {
                 "localhost".into(),
                 "[::1]".into(),
             ] {
-                if port == 80 {
+                if port == if config.tls.is_some() { 443 } else { 80 } {
                     hosts.insert(name.clone());
                 }
                 hosts.insert(format!("{name}:{port}"));
             }
         }
-        let scheme = if config.behind_proxy { "https" } else { "http" };
+        let scheme = if config.is_secure() { "https" } else { "http" };
         let own = hosts.iter().map(|host| format!("{scheme}://{host}"));
         let origins = own.chain(config.allowed_origins.iter().cloned()).collect();
         Self {
             hosts,
             origins,
-            secure: config.behind_proxy,
+            secure: config.is_secure(),
         }
     }
 

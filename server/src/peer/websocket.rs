@@ -1,6 +1,6 @@
 //! A WebSocket link to any WAMP router, for native peers.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream::SplitStream};
@@ -9,8 +9,9 @@ use shared::wamp::{
     transport::memory::{self, FarEnd, LaneSender},
 };
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream,
+    WebSocketStream,
     tungstenite::{
         Error as Refused, Message as Frame,
         client::IntoClientRequest,
@@ -19,7 +20,12 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::error::{Error, ErrorKind, Result};
+use tokio_util::either::Either;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    tls,
+};
 
 /// Silence after which the router is asked whether it is there.
 const PING_AFTER: Duration = Duration::from_secs(20);
@@ -29,8 +35,10 @@ const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// How to reach a router.
 #[derive(Clone, Debug)]
 pub struct Dial {
-    /// Such as `ws://127.0.0.1:3000/ws`. Encryption is left to a proxy on this machine: `wss` is not supported.
+    /// Such as `ws://127.0.0.1:3000/ws` or `wss://router.example.org/ws`.
     pub url: String,
+    /// For `wss`: a PEM file with the authorities to believe, instead of those that browsers believe.
+    pub roots: Option<PathBuf>,
     /// The codec to ask for.
     pub codec: CodecId,
     /// The login token for the `Authorization` header.
@@ -51,6 +59,7 @@ impl Dial {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            roots: None,
             codec: CodecId::Msgpack,
             token: None,
             headers: Vec::new(),
@@ -92,12 +101,12 @@ impl Dial {
             .read_buffer_size(16 * 1024)
             .max_message_size(Some(self.largest))
             .max_frame_size(Some(self.largest));
-        let dialled = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
         let unreachable = || Error::new(ErrorKind::Link, format!("Cannot reach the router at {}", self.url));
-        let (socket, answer) = tokio::time::timeout(self.within, dialled)
-            .await
-            .map_err(|late| unreachable().because(late))?
-            .map_err(|error| match error {
+        // Shaking hands takes kilobytes of state, which nobody needs to carry afterwards.
+        let dialled = Box::pin(async {
+            let stream = self.stream().await?;
+            let dialled = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
+            dialled.map_err(|error| match error {
                 Refused::Http(answer) => {
                     let text = format!("The router at {} refuses: {}", self.url, answer.status());
                     let said = answer
@@ -108,7 +117,11 @@ impl Dial {
                     Error::new(ErrorKind::Link, text).because(said.trim())
                 }
                 other => unreachable().because(other),
-            })?;
+            })
+        });
+        let (socket, answer) = tokio::time::timeout(self.within, dialled)
+            .await
+            .map_err(|late| unreachable().because(late))??;
         let chosen = answer
             .headers()
             .get(header::SEC_WEBSOCKET_PROTOCOL)
@@ -120,9 +133,35 @@ impl Dial {
         tokio::spawn(pump(socket, far, self.codec));
         Ok(link)
     }
+
+    /// Connects to the host of the address, with TLS if it says so.
+    async fn stream(&self) -> Result<Stream> {
+        let malformed = |what: &str| Error::configuration(format!("Cannot dial {:?}: {what}", self.url));
+        let url = url::Url::parse(&self.url).map_err(|error| malformed(&error.to_string()))?;
+        let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
+            return Err(malformed("it names no host"));
+        };
+        let connected = match host {
+            url::Host::Domain(name) => TcpStream::connect((name, port)).await,
+            url::Host::Ipv4(address) => TcpStream::connect((address, port)).await,
+            url::Host::Ipv6(address) => TcpStream::connect((address, port)).await,
+        };
+        let unreachable = || Error::new(ErrorKind::Link, format!("Cannot reach the router at {}", self.url));
+        let stream = connected.map_err(|error| unreachable().because(error))?;
+        // A router that is gone already is noticed by who reads.
+        let _ = stream.set_nodelay(true);
+        if url.scheme() != "wss" {
+            return Ok(Either::Left(stream));
+        }
+        let connector = tls::connector(self.roots.as_deref())?;
+        let name = tls::server_name(&host)?;
+        let stream = connector.connect(name, stream).await;
+        stream.map(Either::Right).map_err(|error| unreachable().because(error))
+    }
 }
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+type Socket = WebSocketStream<Stream>;
 
 /// Carries messages until one side is gone. Writing never waits for reading, nor the other way round.
 async fn pump(socket: Socket, far: FarEnd, codec: CodecId) {

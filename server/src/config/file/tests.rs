@@ -52,6 +52,15 @@ fn each_mistake_is_one_line_that_names_the_setting() {
         ("[[history.topic]]\nuri = \"a\"", ["line 1", "events"]),
         ("[[history.topic]]\nuri = \"a b\"\nevents = 1", ["a b", "history.topic"]),
         ("[history]\ndatabase = \"sqlite:x\"", ["[history]", "history.topic"]),
+        ("[tls]\ncertificate = \"a.pem\"", ["line 1", "key"]),
+        (
+            "[[role]]\nname = \"a\"\n[[rawsocket]]\naddress = \"tls:0.0.0.0:1\"\nrole = \"a\"",
+            ["tls:0.0.0.0:1", "certificate"],
+        ),
+        (
+            "[server]\naddress = \"0.0.0.0:80\"\n[tls]\ncertificate = \"a.pem\"\nkey = \"k.pem\"",
+            ["certificate", "allowed_hosts"],
+        ),
         ("realm = ", ["line 1", "realm"]),
     ] {
         let refusal = refusal(text);

@@ -45,9 +45,14 @@ impl<'de> Deserialize<'de> for Seconds {
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let wrong = || de::Error::custom(format!("{text:?} is neither tcp:127.0.0.1:PORT nor unix:PATH"));
+        let wrong = || {
+            de::Error::custom(format!(
+                "{text:?} is neither tcp:127.0.0.1:PORT nor tls:ADDRESS:PORT nor unix:PATH"
+            ))
+        };
         match text.split_once(':') {
             Some(("tcp", address)) => address.parse().map(RawAddress::Tcp).map_err(|_| wrong()),
+            Some(("tls", address)) => address.parse().map(RawAddress::Tls).map_err(|_| wrong()),
             Some(("unix", path)) if !path.is_empty() => Ok(RawAddress::Unix(path.into())),
             Some(_) | None => Err(wrong()),
         }
