@@ -1,20 +1,25 @@
-//! What the macros write: a contract, its remote, a node with a signal and a handler, all without them.
+//! Every macro form without its macro: the same program as `by_macro.rs`, as the macros write it.
 
-use std::{future::Future, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use coati_shared::{
-    contract::{Contract, ContractInfo, Running, fingerprint},
-    node::{Answer, Arguments, Node, NodeCore, NodeExt, RemoteNode},
-    path::Path,
-    prelude::{Result, Signal, SignalRef, Value},
-    signal::{Handled, HandlerSpec, SignalPort},
+    contract::{ContractInfo, Running, fingerprint},
+    node::{Answer, Arguments, RemoteNode, stream::pour},
+    prelude::*,
+    signal::{Handled, HandlerOutcome, HandlerSpec, SignalPort},
     state::StateEntry,
-    testing,
 };
+use futures::stream;
 
 // #[contract]: the trait, whose methods are left out of its vtable so that `dyn Greeter` may name the contract…
-trait Greeter: 'static {
-    fn hello(&self, name: String) -> impl Future<Output = Result<String>>
+/// Greets, and counts.
+pub trait Greeter: 'static {
+    /// Greets somebody.
+    fn hello(&self, name: String, caller: Caller) -> impl Future<Output = Result<String>>
+    where
+        Self: Sized;
+    /// The numbers up to one.
+    fn count(&self, to: u32) -> impl Stream<Item = Result<u32>>
     where
         Self: Sized;
 }
@@ -24,25 +29,48 @@ fn dispatch<N: Greeter>(node: Rc<N>, method: &str, arguments: Arguments) -> Resu
     match method {
         "hello" => Ok(Box::pin(async move {
             let ((name,), reply) = arguments.take::<(String,)>("hello", &["name"])?;
-            let answer = node.hello(name).await?;
+            let answer = node.hello(name, Caller::current().unwrap_or_default()).await?;
             Answer::new(answer, reply)
+        })),
+        "count" => Ok(Box::pin(async move {
+            let ((to,), outlet, reply) = arguments.take_stream::<(u32,), u32>("count", &["to"])?;
+            pour(node.count(to), outlet).await?;
+            Answer::new((), reply)
         })),
         _ => Err(arguments),
     }
 }
 
 // …what callers hold…
+/// Calls a node that implements [`Greeter`], wherever it is.
 #[derive(Clone, Debug)]
-struct GreeterRemote {
+pub struct GreeterRemote {
     node: RemoteNode,
 }
 
 impl GreeterRemote {
-    async fn hello(&self, name: String) -> Result<String> {
+    /// Greets somebody.
+    ///
+    /// # Errors
+    /// The callee's.
+    pub async fn hello(&self, name: String) -> Result<String> {
         self.node.call(&<dyn Greeter as Contract>::INFO, "hello", (name,)).await
     }
 
-    fn with_timeout(self, timeout: Option<Duration>) -> Self {
+    /// The numbers up to one.
+    pub fn count(&self, to: u32) -> RemoteStream<u32> {
+        self.node.stream(&<dyn Greeter as Contract>::INFO, "count", (to,))
+    }
+
+    /// Where calls go.
+    #[must_use]
+    pub fn remote_path(&self) -> &Path {
+        self.node.path()
+    }
+
+    /// The same remote with another time-out.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Option<Duration>) -> Self {
         Self {
             node: self.node.with_timeout(timeout),
         }
@@ -54,8 +82,8 @@ impl Contract for dyn Greeter {
     type Remote = GreeterRemote;
     const INFO: ContractInfo = ContractInfo {
         name: "Greeter",
-        fingerprint: fingerprint("Greeter;hello(String)->String"),
-        methods: &["hello"],
+        fingerprint: fingerprint("Greeter;hello(String)->String;count(u32)->*u32"),
+        methods: &["hello", "count"],
     };
 
     fn remote(node: RemoteNode) -> GreeterRemote {
@@ -63,25 +91,41 @@ impl Contract for dyn Greeter {
     }
 }
 
-// #[node(Greeter)]
-#[derive(Default)]
-struct GreeterNode {
+// #[node(Greeter, register = "each")]
+/// Keeps a list of its guests.
+pub struct Desk {
     on_hello: Signal<String>,
-    heard: Value<Vec<String>>,
+    guests: Value<Vec<String>>,
+    opened: Value<u32>,
+    greeting: String,
     node_core: NodeCore,
 }
 
-impl GreeterNode {
-    const ON_HELLO: SignalRef<Self, String> = SignalRef::new("on_hello");
+#[allow(non_upper_case_globals, missing_docs)]
+impl Desk {
+    // #[signal(replay = 2)]
+    pub const on_hello: SignalRef<Self, String> = SignalRef::new("on_hello").replayed();
+    // #[mirror]
+    pub const guests: StateRef<Self, Vec<String>> = StateRef::new("guests");
+
+    pub fn new(greeting: String) -> Rc<Self> {
+        Rc::new(Self {
+            on_hello: Signal::replaying(2),
+            guests: Value::default(),
+            opened: Value::default(),
+            greeting,
+            node_core: NodeCore::default(),
+        })
+    }
 }
 
-impl Node for GreeterNode {
+impl Node for Desk {
     fn node_core(&self) -> &NodeCore {
         &self.node_core
     }
 
     fn node_type(&self) -> &'static str {
-        "GreeterNode"
+        "Desk"
     }
 
     fn node_dispatch(self: Rc<Self>, method: &str, arguments: Arguments) -> Result<Running, Arguments> {
@@ -92,16 +136,113 @@ impl Node for GreeterNode {
         &[<dyn Greeter as Contract>::INFO]
     }
 
+    fn node_registers_each(&self) -> bool {
+        true
+    }
+
     fn node_signals(&self) -> Vec<(&'static str, &dyn SignalPort)> {
         vec![("on_hello", &self.on_hello)]
     }
 
     // #[handlers]
     fn node_handlers(self: Rc<Self>) -> Vec<HandlerSpec> {
-        vec![HandlerSpec::own(&self, Self::ON_HELLO, |node, name: String| {
-            node.heard.update(|all| all.push(name));
-            Handled::Done(Ok(()))
-        })]
+        vec![
+            HandlerSpec::on_node_bind(&self, |node, _event| {
+                node.opened.update(|times| *times += 1);
+                Handled::Done(Ok(()))
+            }),
+            HandlerSpec::own(&self, Self::on_hello, |node, name: String| {
+                node.guests.update(|guests| guests.push(name));
+                Handled::Done(Ok(()))
+            }),
+        ]
+    }
+
+    fn node_state(&self) -> Vec<StateEntry> {
+        vec![
+            StateEntry {
+                name: "guests",
+                cell: Some(Rc::new(self.guests.clone())),
+                mirrored: true,
+                is_secret: false,
+            },
+            StateEntry {
+                name: "opened",
+                cell: Some(Rc::new(self.opened.clone())),
+                mirrored: false,
+                is_secret: false,
+            },
+        ]
+    }
+}
+
+// What one writes oneself in any case.
+impl Greeter for Desk {
+    async fn hello(&self, name: String, caller: Caller) -> Result<String> {
+        self.on_hello.notify(name.clone()).await?;
+        let role = caller.authrole.unwrap_or_default();
+        Ok(format!("{} {name} of {role}!", self.greeting))
+    }
+
+    fn count(&self, to: u32) -> impl Stream<Item = Result<u32>> {
+        stream::iter((1..=to).map(Ok))
+    }
+}
+
+// #[node(new = make)]
+/// Listens.
+#[derive(Default)]
+pub struct Visitor {
+    heard: Value<Vec<String>>,
+    node_core: NodeCore,
+}
+
+impl Visitor {
+    /// A [`Visitor`] that is not bound yet.
+    #[must_use]
+    pub fn make() -> Rc<Self> {
+        Rc::default()
+    }
+
+    async fn hear(&self, name: String) -> Result<()> {
+        self.heard.update(|heard| heard.push(format!("typed {name}")));
+        Ok(())
+    }
+}
+
+impl Node for Visitor {
+    fn node_core(&self) -> &NodeCore {
+        &self.node_core
+    }
+
+    fn node_type(&self) -> &'static str {
+        "Visitor"
+    }
+
+    fn node_dispatch(self: Rc<Self>, _method: &str, arguments: Arguments) -> Result<Running, Arguments> {
+        Err(arguments)
+    }
+
+    fn node_contracts(&self) -> &'static [ContractInfo] {
+        &[]
+    }
+
+    fn node_signals(&self) -> Vec<(&'static str, &dyn SignalPort)> {
+        Vec::new()
+    }
+
+    fn node_handlers(self: Rc<Self>) -> Vec<HandlerSpec> {
+        vec![
+            HandlerSpec::at(&self, Desk::on_hello, "@desk", |node, name: String| {
+                Handled::Pending(Box::pin(
+                    async move { HandlerOutcome::into_result(node.hear(name).await) },
+                ))
+            }),
+            HandlerSpec::topic(&self, "@desk.on_hello", |node, name: String| {
+                node.heard.update(|heard| heard.push(format!("by text {name}")));
+                Handled::Done(Ok(()))
+            }),
+        ]
     }
 
     fn node_state(&self) -> Vec<StateEntry> {
@@ -114,26 +255,9 @@ impl Node for GreeterNode {
     }
 }
 
-// What one writes oneself in any case.
-impl Greeter for GreeterNode {
-    async fn hello(&self, name: String) -> Result<String> {
-        self.on_hello.notify(name.clone()).await?;
-        Ok(format!("Hello {name}!"))
-    }
-}
+#[path = "twins/story.rs"]
+pub mod story;
 
-fn main() {
-    testing::run(async {
-        let greeter = Rc::new(GreeterNode::default());
-        let path = Path::root("example.greeter").expect("a path");
-        greeter
-            .node_bind(path, &testing::local_context())
-            .await
-            .expect("a free place");
-        let remote = greeter.remote::<dyn Greeter>("@").expect("a path").with_timeout(None);
-        assert_eq!(remote.hello("World".into()).await.as_deref(), Ok("Hello World!"));
-        let state = greeter.node_state().remove(0).cell.expect("a list of texts serialises");
-        assert_eq!(state.read_json().as_deref(), Ok(r#"["World"]"#));
-        greeter.node_unbind().await.expect("no handler fails");
-    });
+fn main() -> Result<()> {
+    story::tell()
 }

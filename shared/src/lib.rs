@@ -8,16 +8,16 @@
 #![doc = include_str!("../examples/greeting.rs")]
 //! ```
 //!
-//! Reading order:
+#![doc = include_str!("guide.md")]
 //!
-//! 1. [`path`]: addresses; `@x` from the session's base, `#x` from the context.
-//! 2. [`node`]: life in a tree, [`node::NodeContext`], remotes.
-//! 3. [`contract`], [`signal`], [`state`]: what nodes offer. The macros are in the [`prelude`].
-//! 4. [`error`]: one error type, which crosses the wire.
-//! 5. [`wamp`]: messages, codecs, the pure client session and the pure router.
-//! 6. [`session_root`], [`intent`]: how a browser and a server build their two halves of a session.
-//! 7. [`data`]: queries, windows, replicas and change sets, as plain values.
-//! 8. [`testing`]: realms in memory, for your tests.
+//! # Where things are
+//!
+//! * [`path`], [`node`], [`contract`], [`signal`], [`state`]: the node model; the macros are in the [`prelude`].
+//! * [`error`]: one error type, which crosses the wire.
+//! * [`wamp`]: messages, codecs, the pure client session and the pure router.
+//! * [`session_root`], [`intent`]: how a browser and a server build their two halves of a session.
+//! * [`data`]: queries, windows, replicas and change sets, as plain values.
+//! * [`testing`]: realms in memory, for your tests.
 //!
 //! Assumptions: a tree lives on one thread, so nodes need not be `Send`; protocol code is pure and driven by a short
 //! shell; [`platform`] is the only door to spawning, time and randomness.

@@ -27,6 +27,7 @@ pub(crate) mod mirror;
 mod once;
 pub mod pairing;
 mod remote;
+pub mod stream;
 pub(crate) mod task;
 mod verbs;
 
@@ -37,6 +38,7 @@ pub use frame::Caller;
 pub use mirror::{Mirror, Mirrored, StateRef};
 pub use once::AnswerTable;
 pub use remote::{DynamicRemote, RemoteNode};
+pub use stream::RemoteStream;
 pub use verbs::{NodeExt, downcast};
 
 use crate::{

@@ -128,15 +128,20 @@ impl ServerMember for ServerMemberNode {
         self.prune();
         let name = self.name_for(name, &intent.content.source)?;
         let known = self.contexts.borrow().get(&name).cloned();
-        let open = match known {
-            Some(open) => open,
-            None => self.add_controller(&name, &intent).await?,
+        let (open, is_fresh) = match known {
+            Some(open) => (open, false),
+            None => (self.add_controller(&name, &intent).await?, true),
         };
-        let paired = open.pair.invite().await;
+        let mut paired = open.pair.invite().await;
+        if paired.is_ok() {
+            paired = open.controller.paired().await;
+            if paired.is_err() && is_fresh {
+                // One that never worked would stay for ever; one that did waits for its view to come back.
+                open.pair.stop(None).await?;
+            }
+        }
         self.prune();
-        paired?;
-        open.controller.paired().await?;
-        Ok(name)
+        paired.map(|()| name)
     }
 
     async fn close(&self, name: String) -> Result<()> {

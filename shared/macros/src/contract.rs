@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 use syn::{
     Attribute, Error, FnArg, GenericArgument, Ident, ItemTrait, Pat, PathArguments, Result, ReturnType, TraitItem,
-    TraitItemFn, Type, ext::IdentExt, parse_quote,
+    TraitItemFn, Type, TypeParamBound, ext::IdentExt, parse_quote,
 };
 
 use crate::shared;
@@ -25,10 +25,12 @@ struct Method {
     name: String,
     docs: Vec<Attribute>,
     arguments: Vec<Argument>,
-    /// `Result<T>` as written.
+    /// `Result<T>` as written; of a stream that of its items.
     output: Type,
     /// The `T`.
     answer: Type,
+    /// Whether it answers by a stream.
+    streams: bool,
 }
 
 struct Argument {
@@ -153,10 +155,11 @@ fn method(function: &mut TraitItemFn) -> Result<Method> {
         ));
     }
     let signature = &mut function.sig;
-    if signature.asyncness.take().is_none() {
+    let items = items(&signature.output)?;
+    if signature.asyncness.take().is_some() == items.is_some() {
         return Err(Error::new_spanned(
             &signature.ident,
-            "a contract's method is an `async fn`",
+            "a contract's method is an `async fn`, or a plain one that returns `impl Stream<Item = Result<T>>`",
         ));
     }
     if !signature.generics.params.is_empty() {
@@ -206,7 +209,11 @@ fn method(function: &mut TraitItemFn) -> Result<Method> {
             is_caller,
         });
     }
-    let (output, answer) = answer(&signature.output)?;
+    let streams = items.is_some();
+    let (output, answer) = match items {
+        Some(item) => answer_of(&item)?,
+        None => answer(&signature.output)?,
+    };
     let method = Method {
         ident: signature.ident.clone(),
         name,
@@ -219,8 +226,11 @@ fn method(function: &mut TraitItemFn) -> Result<Method> {
         arguments,
         output: output.clone(),
         answer,
+        streams,
     };
-    signature.output = parse_quote!(-> impl ::std::future::Future<Output = #output>);
+    if !streams {
+        signature.output = parse_quote!(-> impl ::std::future::Future<Output = #output>);
+    }
     signature
         .generics
         .make_where_clause()
@@ -229,21 +239,50 @@ fn method(function: &mut TraitItemFn) -> Result<Method> {
     Ok(method)
 }
 
+/// The type of the items, if the output is a stream.
+fn items(output: &ReturnType) -> Result<Option<Type>> {
+    let ReturnType::Type(_, output) = output else {
+        return Ok(None);
+    };
+    let Type::ImplTrait(stream) = &**output else {
+        return Ok(None);
+    };
+    let item = stream.bounds.iter().find_map(|bound| {
+        let TypeParamBound::Trait(bound) = bound else {
+            return None;
+        };
+        let last = bound.path.segments.last().filter(|last| last.ident == "Stream")?;
+        let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+            return None;
+        };
+        arguments.args.iter().find_map(|argument| match argument {
+            GenericArgument::AssocType(item) if item.ident == "Item" => Some(item.ty.clone()),
+            _ => None,
+        })
+    });
+    let text = "a contract's method returns `Result<T>` or `impl Stream<Item = Result<T>>`";
+    item.map(Some).ok_or_else(|| Error::new_spanned(output, text))
+}
+
 /// `Result<T>` and its `T`.
 fn answer(output: &ReturnType) -> Result<(Type, Type)> {
+    match output {
+        ReturnType::Type(_, output) => answer_of(output),
+        ReturnType::Default => Err(Error::new(
+            proc_macro2::Span::call_site(),
+            "a contract's method returns `Result<T>`",
+        )),
+    }
+}
+
+fn answer_of(output: &Type) -> Result<(Type, Type)> {
     let refuse = || {
         Error::new_spanned(
             output,
             "a contract's method returns `Result<T>`, whose error is coati's own",
         )
     };
-    let ReturnType::Type(_, output) = output else {
-        return Err(Error::new(
-            proc_macro2::Span::call_site(),
-            "a contract's method returns `Result<T>`",
-        ));
-    };
-    let Type::Path(path) = &**output else {
+    let Type::Path(path) = output else {
         return Err(refuse());
     };
     let Some(last) = path.path.segments.last().filter(|last| last.ident == "Result") else {
@@ -253,7 +292,7 @@ fn answer(output: &ReturnType) -> Result<(Type, Type)> {
         return Err(refuse());
     };
     match arguments.args.iter().collect::<Vec<_>>().as_slice() {
-        [GenericArgument::Type(answer)] => Ok(((**output).clone(), answer.clone())),
+        [GenericArgument::Type(answer)] => Ok((output.clone(), answer.clone())),
         _ => Err(refuse()),
     }
 }
@@ -267,9 +306,10 @@ fn signature(name: &Ident, methods: &[Method]) -> String {
             .map(|argument| argument.kind.to_token_stream().to_string())
             .collect();
         text += &format!(
-            ";{}({})->{}",
+            ";{}({})->{}{}",
             method.name,
             sent.join(","),
+            if method.streams { "*" } else { "" },
             method.answer.to_token_stream()
         );
     }
@@ -292,12 +332,22 @@ fn remote_method(method: &Method, trait_name: &Ident, shared: &TokenStream) -> T
         name,
         docs,
         output,
+        answer,
+        streams,
         ..
     } = method;
     let sent: Vec<&Argument> = method.arguments.iter().filter(|argument| !argument.is_caller).collect();
     let parameters = sent.iter().map(|Argument { name, kind, .. }| quote!(#name: #kind));
     let names: Vec<TokenStream> = sent.iter().map(|argument| argument.name.to_token_stream()).collect();
     let values = tuple(&names, &quote!([(); 0]));
+    if *streams {
+        return quote! {
+            #(#docs)*
+            pub fn #ident(&self, #(#parameters),*) -> #shared::node::RemoteStream<#answer> {
+                self.node.stream(&<dyn #trait_name as #shared::contract::Contract>::INFO, #name, #values)
+            }
+        };
+    }
     quote! {
         #(#docs)*
         pub async fn #ident(&self, #(#parameters),*) -> #output {
@@ -307,7 +357,9 @@ fn remote_method(method: &Method, trait_name: &Ident, shared: &TokenStream) -> T
 }
 
 fn dispatch_arm(method: &Method, shared: &TokenStream) -> TokenStream {
-    let Method { ident, name, .. } = method;
+    let Method {
+        ident, name, answer, ..
+    } = method;
     let sent: Vec<&Argument> = method.arguments.iter().filter(|argument| !argument.is_caller).collect();
     let kinds: Vec<TokenStream> = sent.iter().map(|argument| argument.kind.to_token_stream()).collect();
     let names: Vec<TokenStream> = sent.iter().map(|argument| argument.name.to_token_stream()).collect();
@@ -321,6 +373,15 @@ fn dispatch_arm(method: &Method, shared: &TokenStream) -> TokenStream {
             argument.name.to_token_stream()
         }
     });
+    if method.streams {
+        return quote! {
+            #name => ::std::result::Result::Ok(::std::boxed::Box::pin(async move {
+                let (#pattern, __outlet, __reply) = arguments.take_stream::<#kinds, #answer>(#name, &[#(#spoken),*])?;
+                #shared::node::stream::pour(self.#ident(#(#passed),*), __outlet).await?;
+                #shared::node::Answer::new((), __reply)
+            })),
+        };
+    }
     quote! {
         #name => ::std::result::Result::Ok(::std::boxed::Box::pin(async move {
             let (#pattern, __reply) = arguments.take::<#kinds>(#name, &[#(#spoken),*])?;

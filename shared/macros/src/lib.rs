@@ -11,7 +11,7 @@ mod handlers;
 mod node;
 mod test;
 
-/// Makes a trait of `async fn`s callable across the wire.
+/// Makes a trait of `async fn`s, and of functions that return streams, callable across the wire.
 ///
 /// ```ignore
 /// #[contract]
@@ -20,6 +20,8 @@ mod test;
 ///     async fn hello(&self, name: String) -> Result<String>;
 /// }
 /// ```
+///
+/// A method that answers by many values returns a stream of them: `fn rows(&self) -> impl Stream<Item = Result<Row>>;`.
 ///
 /// The trait stays a trait, which nodes implement; `GreeterRemote` with the same methods is what
 /// `node.remote::<dyn Greeter>("@greeter")` gives. Arguments and results are serialisable and `'static`; each method

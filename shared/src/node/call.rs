@@ -7,6 +7,7 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor, value::UnitDeserializer},
 };
 
+use super::stream::{Outlet, Parts};
 use crate::{
     error::{Error, ErrorKind, Result},
     wamp::{codec::CodecId, payload::Payload, value::Dynamic},
@@ -16,7 +17,11 @@ use crate::{
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Arguments of a call.
-pub struct Arguments(Form);
+pub struct Arguments {
+    form: Form,
+    /// How to answer in parts, where the caller takes that.
+    parts: Option<Box<Parts>>,
+}
 
 /// What a call returned.
 pub struct Answer(Form);
@@ -70,16 +75,53 @@ impl Arguments {
     /// none.
     #[must_use]
     pub fn local<A: 'static, R: 'static>(arguments: A) -> Self {
-        Self(Form::Local(Box::new(Both {
+        let both = Both {
             arguments: Some(arguments),
             answer: None::<R>,
-        })))
+        };
+        Self {
+            form: Form::Local(Box::new(both)),
+            parts: None,
+        }
     }
 
     /// Arguments from a message.
     #[must_use]
     pub fn wire(payload: Payload) -> Self {
-        Self(Form::Wire(Box::new(payload)))
+        Self {
+            form: Form::Wire(Box::new(payload)),
+            parts: None,
+        }
+    }
+
+    /// The same of a call whose caller takes an answer in parts.
+    pub(crate) fn with_parts(mut self, parts: Parts) -> Self {
+        self.parts = Some(Box::new(parts));
+        self
+    }
+
+    /// As [`Arguments::take`], for a call that answers by a stream: also where its items go.
+    ///
+    /// # Errors
+    /// As [`Arguments::take`]; also if the caller takes one answer only, or has too many streams open.
+    #[doc(hidden)]
+    pub fn take_stream<A, T>(mut self, method: &str, names: &[&str]) -> Result<(A, Outlet<T>, Reply)>
+    where
+        A: DeserializeOwned + 'static,
+        T: Serialize + 'static,
+    {
+        match self.form {
+            Form::Local(mut exchange) => {
+                let both = take(exchange.arguments());
+                let (arguments, outlet) = both.ok_or_else(|| unfit_arguments(method, "they are of other types"))?;
+                Ok((arguments, outlet, Reply(Way::Local(exchange))))
+            }
+            Form::Wire(payload) => {
+                let outlet = Outlet::wire(self.parts.take(), payload.codec())?;
+                let (arguments, reply) = Self::wire(*payload).take(method, names)?;
+                Ok((arguments, outlet, reply))
+            }
+        }
     }
 
     /// The values, and how the answer must look. `names` are those of the parameters: other languages may pass them
@@ -88,14 +130,10 @@ impl Arguments {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if they are not what the contract says.
     pub fn take<A: DeserializeOwned + 'static>(self, method: &str, names: &[&str]) -> Result<(A, Reply)> {
-        let refuse = |why: &str| {
-            let text = format!("The arguments of {method} do not fit: {why}.");
-            Error::new(ErrorKind::InvalidArgument, text)
-        };
-        match self.0 {
+        match self.form {
             Form::Local(mut exchange) => match take(exchange.arguments()) {
                 Some(arguments) => Ok((arguments, Reply(Way::Local(exchange)))),
-                None => Err(refuse("they are of other types")),
+                None => Err(unfit_arguments(method, "they are of other types")),
             },
             Form::Wire(payload) => {
                 let reply = Reply(Way::Wire(payload.codec()));
@@ -107,7 +145,7 @@ impl Arguments {
                 let arguments = in_order(&payload, names).and_then(|payload| payload.decode_args());
                 arguments
                     .map(|arguments| (arguments, reply))
-                    .map_err(|error| refuse(&error.message))
+                    .map_err(|error| unfit_arguments(method, &error.message))
             }
         }
     }
@@ -174,6 +212,11 @@ impl Answer {
             )),
         }
     }
+}
+
+fn unfit_arguments(method: &str, why: &str) -> Error {
+    let text = format!("The arguments of {method} do not fit: {why}.");
+    Error::new(ErrorKind::InvalidArgument, text)
 }
 
 fn unfit(why: &str) -> Error {

@@ -27,6 +27,7 @@ use super::{
     frame::{Identity, Who},
     inspect,
     mirror::PeerWatcher,
+    stream::{MORE, Parts, Streams},
     task::inside,
 };
 use crate::{
@@ -70,6 +71,8 @@ pub(crate) struct Member {
     next_entry: Cell<u64>,
     /// Who is told of another peer.
     watchers: RefCell<Vec<Weak<dyn PeerWatcher>>>,
+    /// Streams of this tree that are read elsewhere.
+    pub(super) streams: Streams,
     wires: RefCell<Wires>,
     /// Paths elsewhere that are known to implement a contract, by its fingerprint.
     verified: RefCell<BTreeSet<(String, u64)>>,
@@ -152,6 +155,7 @@ impl Member {
             topics: RefCell::default(),
             next_entry: Cell::new(1),
             watchers: RefCell::default(),
+            streams: Streams::default(),
             wires: RefCell::default(),
             verified: RefCell::default(),
             gate: Mutex::new(()),
@@ -294,15 +298,25 @@ impl Member {
         let Some((node, method)) = found else {
             return Err(nobody(procedure));
         };
+        if method == MORE {
+            return self.streams.grant(&invocation);
+        }
         if let Some(question) = inspect::Question::of(method) {
             let answer = inspect::answer(node.clone(), question, invocation.payload, progress);
             return inside(&node, procedure, answer.boxed_local()).await;
         }
         let method = Cow::Owned(method.to_owned());
+        let mut arguments = Arguments::wire(invocation.payload);
+        if let (true, Some(member)) = (progress.is_wanted(), self.this.upgrade()) {
+            let keys = invocation.details.passthru.keys();
+            arguments = arguments.with_parts(Parts {
+                name: keys.and_then(|keys| keys.mark.clone()),
+                progress,
+                member,
+            });
+        }
         let who = Who::called(invocation.details);
-        Entered::new(node, method, Arguments::wire(invocation.payload), who)
-            .await?
-            .into_payload()
+        Entered::new(node, method, arguments, who).await?.into_payload()
     }
 
     /// What the router must know now: roots that no other root covers, and topics outside of them.

@@ -141,7 +141,7 @@ impl RemoteNode {
     }
 
     /// The node itself, if it is in this tree, once it is sure that it implements a contract.
-    fn here_as(&self, contract: &ContractInfo) -> Result<Option<Rc<dyn Node>>> {
+    pub(super) fn here_as(&self, contract: &ContractInfo) -> Result<Option<Rc<dyn Node>>> {
         let moves = self.context.member().moves();
         let is_current = |known: &Known| known.moves == moves && known.fingerprint == contract.fingerprint;
         let known = match &*self.known.borrow() {
@@ -164,7 +164,7 @@ impl RemoteNode {
     }
 
     /// Asks the node once whether it implements the contract. One in another language need not know the question.
-    async fn check(&self, contract: &ContractInfo) -> Result<()> {
+    pub(super) async fn check(&self, contract: &ContractInfo) -> Result<()> {
         if self.context.member().is_verified(&self.path, contract.fingerprint) {
             return Ok(());
         }
@@ -183,7 +183,7 @@ impl RemoteNode {
         Ok(())
     }
 
-    fn peer(&self, method: &str) -> Result<crate::wamp::peer::Peer> {
+    pub(super) fn peer(&self, method: &str) -> Result<crate::wamp::peer::Peer> {
         let member = self.context.member();
         member.peer().ok_or_else(|| {
             if member.was_joined() {
@@ -203,8 +203,17 @@ impl RemoteNode {
         self.peer(method)?.call(&procedure, payload, options).await
     }
 
+    pub(super) fn context(&self) -> &NodeContext {
+        &self.context
+    }
+
+    /// How long a call by this remote waits.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.timeout.unwrap_or_else(|| self.context.call_timeout())
+    }
+
     /// Who calls.
-    fn who(&self) -> Who {
+    pub(super) fn who(&self) -> Who {
         self.context.member().who()
     }
 
@@ -217,8 +226,8 @@ impl RemoteNode {
                 return Poll::Ready(result);
             }
             let limit = limit.get_or_insert_with(|| {
-                let timeout = self.timeout.unwrap_or_else(|| self.context.call_timeout());
-                timeout.map(|timeout| (timeout, self.context.platform().sleep(timeout)))
+                self.timeout()
+                    .map(|timeout| (timeout, self.context.platform().sleep(timeout)))
             });
             let Some((timeout, sleep)) = limit else {
                 return Poll::Pending;
