@@ -114,6 +114,44 @@ async fn timed(iterations: u64, call: impl AsyncFn()) -> std::time::Duration {
     start.elapsed()
 }
 
+/// What stands between caller and callee.
+#[derive(Clone, Copy)]
+enum Rules {
+    /// Neither a wrapper nor a time-out, and nobody has an identity.
+    None,
+    /// Two wrappers that hand the call on; the tree has joined a realm; the time-out is the default one.
+    Pass,
+    /// The same, but one wrapper asks who calls, and the other waits for the answer.
+    Look,
+}
+
+/// A bound caller; a bound callee is at `@callee`.
+async fn pair(rules: Rules) -> Rc<AdderNode> {
+    let context = match rules {
+        Rules::None => testing::local_context(),
+        Rules::Pass | Rules::Look => Realm::new().context("node").await.expect("joins"),
+    };
+    match rules {
+        Rules::None => context.set_call_timeout(None),
+        Rules::Pass => (0..2).for_each(|_| context.wrap_calls(Rc::new(|_info, call| call))),
+        Rules::Look => {
+            context.wrap_calls(Rc::new(|info, call| {
+                black_box(info.caller());
+                call
+            }));
+            let wait = |_info, call: LocalBoxFuture<'static, _>| async move { black_box(call.await) }.boxed_local();
+            context.wrap_calls(Rc::new(wait));
+        }
+    }
+    let base = Path::root("bench").expect("a path");
+    let (callee, caller) = (AdderNode::new(), AdderNode::new());
+    for (name, node) in [("callee", &callee), ("caller", &caller)] {
+        let path = base.join(name).expect("a path");
+        node.node_bind(path, &context).await.expect("free");
+    }
+    caller
+}
+
 fn calls(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("call");
     group.bench_function("plain_boxed", |bencher| {
@@ -127,25 +165,16 @@ fn calls(criterion: &mut Criterion) {
             })
         });
     });
-    for (name, is_armed) in [
-        ("held_remote", false),
-        ("held_remote_with_two_wrappers_and_time_out", true),
+    for (name, rules) in [
+        ("held_remote", Rules::None),
+        ("held_remote_with_two_wrappers_identity_and_time_out", Rules::Pass),
+        ("held_remote_with_two_wrappers_that_look_and_wait", Rules::Look),
     ] {
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|iterations| {
                 testing::run(async move {
-                    let context = testing::local_context();
-                    let (callee, caller) = (AdderNode::new(), AdderNode::new());
-                    if is_armed {
-                        for _ in 0..2 {
-                            context.wrap_calls(Rc::new(|_info, call| call));
-                        }
-                    } else {
-                        context.set_call_timeout(None);
-                    }
-                    callee.node_bind("bench.callee", &context).await.expect("free");
-                    caller.node_bind("bench.caller", &context).await.expect("free");
-                    let remote = caller.remote::<dyn Adder>("bench.callee").expect("bound");
+                    let caller = pair(rules).await;
+                    let remote = caller.remote::<dyn Adder>("@callee").expect("bound");
                     timed(iterations, async || {
                         black_box(remote.add(black_box(1), black_box(2)).await).ok();
                     })
@@ -157,13 +186,9 @@ fn calls(criterion: &mut Criterion) {
     group.bench_function("from_path_text", |bencher| {
         bencher.iter_custom(|iterations| {
             testing::run(async move {
-                let context = testing::local_context();
-                context.set_call_timeout(None);
-                let (callee, caller) = (AdderNode::new(), AdderNode::new());
-                callee.node_bind("bench.callee", &context).await.expect("free");
-                caller.node_bind("bench.caller", &context).await.expect("free");
+                let caller = pair(Rules::None).await;
                 timed(iterations, async || {
-                    let remote = caller.remote::<dyn Adder>(black_box("bench.callee")).expect("bound");
+                    let remote = caller.remote::<dyn Adder>(black_box("@callee")).expect("bound");
                     black_box(remote.add(black_box(1), black_box(2)).await).ok();
                 })
                 .await

@@ -143,19 +143,12 @@ impl Path {
     /// All of [`PathError`] that speak of the text.
     pub fn join(&self, names: &str) -> Result<Self, PathError> {
         check(names)?;
-        let text = format!("{}.{names}", self.text);
-        if text.len() > PATH_LIMIT {
-            return Err(PathError::TooLong(text.len()));
-        }
         let base = if self.base == 0 {
             self.text.len() as u16
         } else {
             self.base
         };
-        Ok(Self {
-            text: text.into(),
-            base,
-        })
+        joined(&self.text, names, base)
     }
 
     /// The absolute text, which is also the URI.
@@ -216,6 +209,22 @@ impl Path {
     }
 }
 
+/// Names, which are checked already, below a path.
+fn joined(path: &str, names: &str, base: u16) -> Result<Path, PathError> {
+    let length = path.len() + 1 + names.len();
+    if length > PATH_LIMIT {
+        return Err(PathError::TooLong(length));
+    }
+    let mut text = String::with_capacity(length);
+    text.push_str(path);
+    text.push('.');
+    text.push_str(names);
+    Ok(Path {
+        text: text.into(),
+        base,
+    })
+}
+
 /// Whether the dotted text `inner` is `outer` or below it.
 pub(crate) fn is_within(inner: &str, outer: &str) -> bool {
     inner
@@ -228,14 +237,20 @@ pub(crate) fn check(text: &str) -> Result<(), PathError> {
     if text.len() > PATH_LIMIT {
         return Err(PathError::TooLong(text.len()));
     }
-    let odd = |character: &char| !matches!(character, 'a'..='z' | '0'..='9' | '_' | '.');
-    if let Some(character) = text.chars().find(odd) {
-        return Err(PathError::BadCharacter {
-            text: text.to_owned(),
-            character,
-        });
+    let (mut is_after_dot, mut has_empty) = (true, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'.' => has_empty |= std::mem::replace(&mut is_after_dot, true),
+            b'a'..=b'z' | b'0'..=b'9' | b'_' => is_after_dot = false,
+            _ => {
+                return Err(PathError::BadCharacter {
+                    text: text.to_owned(),
+                    character: text[at..].chars().next().unwrap_or_default(),
+                });
+            }
+        }
     }
-    if text.split('.').any(str::is_empty) {
+    if has_empty || is_after_dot {
         return Err(PathError::EmptyName(text.to_owned()));
     }
     Ok(())

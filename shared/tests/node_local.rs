@@ -131,3 +131,46 @@ async fn a_call_and_a_signal_reach_their_node() {
     assert_eq!(taken.map_err(|error| error.kind), Err(ErrorKind::Conflict));
     assert_eq!(third.node_core().phase(), Phase::Unbound);
 }
+
+#[testing::test]
+async fn what_runs_after_a_callees_panic_still_belongs_to_the_caller() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    let (_context, _first, second, third) = three().await;
+    let ended = Arc::new(AtomicBool::new(false));
+    let (caller, flag) = (second.clone(), ended.clone());
+    second.spawn(async move {
+        let failed = caller.remote::<dyn Third>("@third")?.fail().await;
+        assert_eq!(failed.map_err(|error| error.kind), Err(ErrorKind::Internal));
+        coati_shared::state::on_cleanup(move || flag.store(true, Ordering::Relaxed));
+        Ok(())
+    });
+    testing::settle().await;
+    third.node_unbind().await.expect("no handler fails");
+    assert!(!ended.load(Ordering::Relaxed), "the callee's end is not the caller's");
+    second.node_unbind().await.expect("no handler fails");
+    assert!(ended.load(Ordering::Relaxed));
+}
+
+#[testing::test]
+async fn a_held_remote_reaches_whoever_is_at_its_path_now() {
+    let (context, _first, second, third) = three().await;
+    let remote = second.remote::<dyn Third>("@third").expect("bound");
+    let tell = async |text: &str| remote.rpc(text.to_owned()).await.map_err(|error| error.kind);
+    assert_eq!(tell("one").await, Ok(()));
+    third.node_unbind().await.expect("no handler fails");
+    assert_eq!(tell("two").await, Err(ErrorKind::NoSuchProcedure));
+    let path = remote.remote_path().clone();
+    let stranger = First::new();
+    stranger.node_bind(&path, &context).await.expect("free");
+    assert_eq!(tell("three").await, Err(ErrorKind::WrongContract));
+    stranger.node_unbind().await.expect("no handler fails");
+    let other = ThirdNode::new();
+    other.node_bind(&path, &context).await.expect("free");
+    assert_eq!(tell("four").await, Ok(()));
+    assert_eq!(third.something.get().as_deref(), Some("one"));
+    assert_eq!(other.something.get().as_deref(), Some("four"));
+}

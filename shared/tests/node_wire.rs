@@ -62,8 +62,10 @@ impl Desk for DeskNode {
 
     async fn trace(&self, caller: Caller, deeper: bool) -> Result<Vec<String>> {
         let mut traces = Vec::from_iter(caller.trace);
+        tracing::info!("before");
         if deeper {
             traces.extend(self.remote::<dyn Desk>("test.desk")?.trace(false).await?);
+            tracing::info!("after");
         }
         Ok(traces)
     }
@@ -145,7 +147,9 @@ async fn errors_panics_and_contracts_are_the_same_wherever_the_callee_is(at: Pla
 async fn a_call_that_is_given_up_ends_at_the_callee(at: Placement) -> Result<()> {
     let (desk, visitor) = pair(&at).await?;
     let remote = visitor.remote::<dyn Desk>("test.desk")?;
-    let soon = remote.clone().with_timeout(Some(std::time::Duration::from_millis(30)));
+    // The question for the contract goes first: it must not use up the time.
+    remote.add(1, 2).await?;
+    let soon = remote.clone().with_timeout(Some(std::time::Duration::from_millis(100)));
     let late = soon.never().await.unwrap_err();
     assert_eq!(late.kind, ErrorKind::Timeout);
     testing::settle().await;
@@ -389,5 +393,93 @@ async fn whether_a_node_keeps_a_contract_is_asked_once_and_again_when_in_doubt()
         ErrorKind::WrongContract,
         "somebody else is there now"
     );
+    Ok(())
+}
+
+#[testing::test]
+async fn a_trace_from_outside_goes_along_with_every_call_that_follows() -> Result<()> {
+    use coati_shared::wamp::{message::CallOptions, payload::Payload, uri::Uri};
+
+    let realm = Realm::new();
+    let (near, far) = (realm.context("node").await?, realm.context("node").await?);
+    let (_desk, _visitor) = pair_in(&near, &far).await?;
+    let relay = DeskNode::new(Rc::default());
+    relay.node_bind("test.relay", &near).await?;
+    let peer = realm.peer("component").await?;
+    // The desk calls itself, within its tree; the relay calls the desk, over the wire.
+    for first in ["test.desk", "test.relay"] {
+        let options = CallOptions {
+            trace: Some("from outside".to_owned()),
+            ..CallOptions::default()
+        };
+        let arguments = Payload::encode(peer.codec(), &(true,))?;
+        let procedure = Uri::strict(&format!("{first}.trace"))?;
+        let answer = peer.call(&procedure, arguments, options).await?;
+        let (traces,): (Vec<String>,) = answer.decode_args()?;
+        assert_eq!(traces, ["from outside", "from outside"], "{first}");
+    }
+    Ok(())
+}
+
+/// Remembers which span every line was logged in: its procedure and trace.
+#[derive(Default)]
+struct Lines {
+    spans: std::sync::Mutex<(Vec<[String; 2]>, Vec<u64>)>,
+    lines: std::sync::Mutex<Vec<[String; 2]>>,
+}
+
+struct Fields<'a>(&'a mut [String; 2]);
+
+impl tracing::field::Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        let text = format!("{value:?}").trim_matches('"').to_owned();
+        match field.name() {
+            "procedure" => self.0[0] = text,
+            "trace" => self.0[1] = text,
+            _ => {}
+        }
+    }
+}
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.name() == "call" || metadata.target() == module_path!()
+    }
+
+    fn new_span(&self, attributes: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        let mut fields = [String::new(), String::new()];
+        attributes.record(&mut Fields(&mut fields));
+        let spans = &mut self.spans.lock().unwrap().0;
+        spans.push(fields);
+        tracing::span::Id::from_u64(spans.len() as u64)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        let spans = self.spans.lock().unwrap();
+        let current = spans.1.last().map(|id| spans.0[*id as usize - 1].clone());
+        self.lines.lock().unwrap().push(current.unwrap_or_default());
+    }
+
+    fn enter(&self, span: &tracing::span::Id) {
+        self.spans.lock().unwrap().1.push(span.into_u64());
+    }
+
+    fn exit(&self, _: &tracing::span::Id) {
+        self.spans.lock().unwrap().1.pop();
+    }
+}
+
+#[testing::test]
+async fn what_a_callee_logs_names_the_call_and_its_trace(at: Placement) -> Result<()> {
+    let lines = std::sync::Arc::new(Lines::default());
+    let _logged = tracing::subscriber::set_default(lines.clone());
+    let (_desk, visitor) = pair(&at).await?;
+    let traces = visitor.remote::<dyn Desk>("test.desk")?.trace(true).await?;
+    let line = ["test.desk.trace".to_owned(), traces[0].clone()];
+    assert_eq!(*lines.lines.lock().unwrap(), [line.clone(), line.clone(), line]);
     Ok(())
 }

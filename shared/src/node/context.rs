@@ -213,6 +213,7 @@ impl NodeContext {
     /// Adds a rule around calls of nodes from this level down. Outer rules run before, and around, inner ones.
     pub fn wrap_calls(&self, wrapper: CallWrapper) {
         self.0.own.borrow_mut().call_wrappers.push(wrapper);
+        self.0.member.expect_wrappers();
     }
 
     /// Adds a rule before events that nodes from this level down publish.
@@ -254,6 +255,9 @@ impl NodeContext {
     /// Wrappers in the order in which they must be applied to a call: innermost first.
     pub(crate) fn call_wrappers(&self) -> Vec<CallWrapper> {
         let mut wrappers = Vec::new();
+        if !self.0.member.has_wrappers() {
+            return wrappers;
+        }
         for level in self.chain() {
             wrappers.extend(level.0.own.borrow().call_wrappers.iter().rev().cloned());
         }

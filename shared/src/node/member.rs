@@ -56,6 +56,8 @@ pub(crate) struct Member {
     generation: Cell<u64>,
     /// Ends a reconciliation with an earlier peer, which may never answer.
     superseded: RefCell<Option<oneshot::Sender<()>>>,
+    /// Whether any context of the chain ever got a rule around calls: most chains have none.
+    wraps: Cell<bool>,
     /// Where the names of traces and events come from.
     trace: Cell<u64>,
     /// All bound nodes by absolute path.
@@ -145,6 +147,7 @@ impl Member {
             platform,
             generation: Cell::new(1),
             superseded: RefCell::default(),
+            wraps: Cell::new(false),
             trace: Cell::new(u64::from_le_bytes(seed)),
             identity: RefCell::new(Identity::of_peer(peer.as_ref())),
             peer: RefCell::new(peer),
@@ -267,6 +270,14 @@ impl Member {
     /// As long as this is the same, [`Member::find`] gives the same.
     pub(crate) fn moves(&self) -> u64 {
         self.moves.get()
+    }
+
+    pub(crate) fn expect_wrappers(&self) {
+        self.wraps.set(true);
+    }
+
+    pub(crate) fn has_wrappers(&self) -> bool {
+        self.wraps.get()
     }
 
     /// The nodes that were bound without a parent.

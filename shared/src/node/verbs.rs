@@ -157,9 +157,7 @@ pub trait NodeExt: Node {
     /// # Errors
     /// If this node is not bound, or the query leads nowhere.
     fn remote<C: Contract + ?Sized>(&self, query: &str) -> Result<C::Remote> {
-        let (_, path, context) = bound(self.node_core())?;
-        let target = path.resolve(query, Some(&context))?;
-        Ok(C::remote(RemoteNode::new(context, target)))
+        Ok(C::remote(remote_at(self.node_core(), query)?))
     }
 
     /// A typed way to call this very node: to be passed to others, who call it wherever they are.
@@ -176,9 +174,7 @@ pub trait NodeExt: Node {
     /// # Errors
     /// If this node is not bound, or the query leads nowhere.
     fn remote_dyn(&self, query: &str) -> Result<DynamicRemote> {
-        let (_, path, context) = bound(self.node_core())?;
-        let target = path.resolve(query, Some(&context))?;
-        Ok(DynamicRemote::new(RemoteNode::new(context, target)))
+        Ok(DynamicRemote::new(remote_at(self.node_core(), query)?))
     }
 
     /// Hears a signal of the node at a query, wherever that is, until the handle is dropped or this node is unbound.
@@ -353,6 +349,16 @@ fn subscribed(context: &NodeContext, topic: String, connection: Connection, late
 fn bound(core: &super::NodeCore) -> Result<(Rc<dyn Node>, Path, NodeContext)> {
     match (core.this(), core.path(), core.context()) {
         (Some(this), Some(path), Some(context)) => Ok((this, path, context)),
-        (None, ..) | (_, None, _) | (.., None) => Err(Error::new(ErrorKind::Refused, "The node is not bound.")),
+        (None, ..) | (_, None, _) | (.., None) => Err(unbound()),
     }
+}
+
+fn remote_at(core: &super::NodeCore, query: &str) -> Result<RemoteNode> {
+    let place = core.place().ok_or_else(unbound)?;
+    let target = place.path.resolve(query, Some(&place.context))?;
+    Ok(RemoteNode::new(place.context.clone(), target))
+}
+
+fn unbound() -> Error {
+    Error::new(ErrorKind::Refused, "The node is not bound.")
 }

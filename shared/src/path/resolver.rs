@@ -1,6 +1,6 @@
 //! How a query such as `@server.rows`, `#view` or `com.example.first` becomes a path.
 
-use super::{Path, PathError, check};
+use super::{Path, PathError, check, is_within, joined};
 use crate::node::NodeContext;
 
 /// A query, taken apart and checked but not yet resolved.
@@ -25,13 +25,12 @@ impl Query {
     /// # Errors
     /// All of [`PathError`] that speak of the text.
     pub fn parse(text: &str) -> Result<Self, PathError> {
-        if let Some(rest) = text.strip_prefix('@') {
-            let rest = rest.strip_prefix('.').filter(|rest| !rest.is_empty()).unwrap_or(rest);
-            return checked(text, rest).map(Self::Base);
+        if let Some(names) = below_base(text)? {
+            return Ok(Self::Base(names.to_owned()));
         }
         if let Some(rest) = text.strip_prefix('#') {
             let rest = checked(text, rest)?;
-            let (name, rest) = rest.split_once('.').unwrap_or((&rest, ""));
+            let (name, rest) = rest.split_once('.').unwrap_or((rest, ""));
             let name = if name.is_empty() { "context" } else { name };
             return Ok(Self::Reference {
                 name: name.to_owned(),
@@ -42,7 +41,16 @@ impl Query {
     }
 }
 
-fn checked(text: &str, names: &str) -> Result<String, PathError> {
+/// The names behind `@`, possibly none; `None` if the query is not of that form.
+fn below_base(text: &str) -> Result<Option<&str>, PathError> {
+    let Some(rest) = text.strip_prefix('@') else {
+        return Ok(None);
+    };
+    let rest = rest.strip_prefix('.').filter(|rest| !rest.is_empty()).unwrap_or(rest);
+    checked(text, rest).map(Some)
+}
+
+fn checked<'a>(text: &str, names: &'a str) -> Result<&'a str, PathError> {
     if !names.is_empty() {
         check(names).map_err(|error| match error {
             PathError::EmptyName(_) => PathError::EmptyName(text.to_owned()),
@@ -57,7 +65,7 @@ fn checked(text: &str, names: &str) -> Result<String, PathError> {
             | PathError::NotBelow { .. } => error,
         })?;
     }
-    Ok(names.to_owned())
+    Ok(names)
 }
 
 /// A rule of the application's own for queries that do not start with `@`.
@@ -78,14 +86,21 @@ impl Path {
     /// # Errors
     /// If the text is no query, or leads nowhere.
     pub fn resolve(&self, query: &str, context: Option<&NodeContext>) -> Result<Self, PathError> {
-        let parsed = Query::parse(query)?;
-        if let Query::Base(names) = &parsed {
-            let base = self.base().ok_or_else(|| PathError::NoBase {
-                query: query.to_owned(),
-                path: self.to_string(),
-            })?;
-            return if names.is_empty() { Ok(base) } else { base.join(names) };
+        if let Some(names) = below_base(query)? {
+            let base = &self.text[..usize::from(self.base)];
+            return match (base, names) {
+                ("", _) => Err(PathError::NoBase {
+                    query: query.to_owned(),
+                    path: self.to_string(),
+                }),
+                (_, "") => Ok(Self {
+                    text: base.into(),
+                    base: self.base,
+                }),
+                _ => joined(base, names, self.base),
+            };
         }
+        let parsed = Query::parse(query)?;
         if let Some(context) = context {
             for resolver in context.resolvers() {
                 if let Some(found) = resolver.resolve(self, &parsed, context) {
@@ -110,8 +125,14 @@ impl Path {
     }
 
     fn rebased(&self, found: Self) -> Self {
-        self.base()
-            .and_then(|base| found.with_base(&base).ok())
-            .unwrap_or(found)
+        let base = &self.text[..usize::from(self.base)];
+        if !base.is_empty() && is_within(&found.text, base) {
+            Self {
+                base: self.base,
+                ..found
+            }
+        } else {
+            found
+        }
     }
 }
