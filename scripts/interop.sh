@@ -61,6 +61,17 @@ start_ours() {
     url=ws://127.0.0.1:$port/ws
 }
 
+# Every way to log in, and procedures that judge: Autobahn|Python against a router with a configuration file.
+logins() {
+    port=$(free_port)
+    export LOGIN_TICKET=a-ticket-of-this-test LOGIN_SECRET=a-secret-of-this-test
+    setsid "$target/debug/examples/router" --addr "127.0.0.1:$port" --config "$here/logins.toml" >"$work/logins-router.log" 2>&1 &
+    children+=($!)
+    wait_for "$port" "$work/logins-router.log"
+    "$venv/bin/python" "$here/python/logins.py" --url "ws://127.0.0.1:$port/ws" 2>"$work/logins.log" ||
+        { tail -15 "$work/logins.log" >&2; return 1; }
+}
+
 tour() {
     case $1 in
         python) "$venv/bin/python" "$here/python/tour.py" --url "$url" 2>"$work/$1.log" ;;
@@ -102,4 +113,8 @@ for client in $clients; do
     kill -- "-${children[-1]}" 2>/dev/null || true
     unset 'children[-1]'
 done
+if [ "${1:-}" != record ] && [[ " $clients " == *" python "* ]]; then
+    say "python logs in"
+    logins || bad=1
+fi
 exit "$bad"

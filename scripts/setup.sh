@@ -85,11 +85,13 @@ setup_python() {
 # Autobahn|Python, a WAMP client by others, in a venv of its own.
 setup_autobahn() {
     local wanted=autobahn==26.10.2 venv=$target/interop/venv
-    "$venv/bin/pip" freeze 2>/dev/null | grep -ix "$wanted" >/dev/null && return
+    # scram needs argon2 and passlib.
+    "$venv/bin/python" -c 'import argon2, passlib' 2>/dev/null &&
+        "$venv/bin/pip" freeze 2>/dev/null | grep -ix "$wanted" >/dev/null && return
     setup_python
     say "installing $wanted"
     python3 -m venv "$venv"
-    "$venv/bin/pip" install -q --disable-pip-version-check "$wanted"
+    "$venv/bin/pip" install -q --disable-pip-version-check "${wanted/==/[scram]==}"
 }
 
 for part in "$@"; do

@@ -17,6 +17,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
+mod guard;
 mod password;
 mod store;
 mod throttle;
@@ -26,6 +27,7 @@ pub use password::hash_password;
 pub use store::{Account, AccountStore, Login, MemoryAccounts, Root, RootStore};
 pub use token::{MOST_TOKEN_DAYS, issue_token};
 
+pub(crate) use guard::{Attempt, Guard};
 use password::PasswordChecker;
 use throttle::Throttle;
 

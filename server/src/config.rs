@@ -50,13 +50,15 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
-/// Where RawSocket connections are taken: WAMP without HTTP, and without a login.
+/// Where RawSocket connections are taken: WAMP without HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawSocket {
     /// Where to listen.
     pub address: RawAddress,
-    /// The role of everybody who comes in here.
-    pub role: String,
+    /// The role of everybody who comes in here, without a login; none = what their login says.
+    pub role: Option<String>,
+    /// The realm where that holds; none = the first.
+    pub realm: Option<String>,
 }
 
 /// An address for RawSocket.

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
-use shared::wamp::{CodecId, router::Principal, uri::close};
+use shared::wamp::{CodecId, Uri, router::Principal, uri::close};
 
 use crate::{
     config::ConnectionLimits,
-    router::{RealmHandle, queue::Outbound, realm::Place},
+    router::{
+        SocketLimits,
+        queue::Outbound,
+        realm::Place,
+        realms::{Newcomer, Realms, Usher},
+    },
 };
 
 mod batch;
@@ -34,6 +39,8 @@ struct Connection {
     /// A frame may hold several messages.
     batched: bool,
     principal: Principal,
+    /// The realm where `principal` counts; none = the first.
+    home: Option<Uri>,
     from: Place,
     /// Its calls are counted and refused above the limit.
     counted: bool,
@@ -45,21 +52,30 @@ impl Connection {
     /// Lives until either side ends it. `login_ends` completes with a sentence when it may not go on.
     async fn run(
         self,
-        realm: &RealmHandle,
+        realms: &Realms,
         incoming: impl Incoming,
         outgoing: impl Outgoing,
         login_ends: impl Future<Output = &'static str>,
     ) {
         let user = self.principal.authid.clone();
         let queue = Arc::new(Outbound::new(self.limits.queue));
-        let attached = realm.attach_socket(self.codec, self.principal, queue.clone(), self.from);
+        let newcomer = Newcomer {
+            codec: self.codec,
+            principal: self.principal,
+            home: self.home.unwrap_or_else(|| realms.first().name().clone()),
+            queue: queue.clone(),
+            from: self.from,
+        };
+        let attached = newcomer.enter(realms.first());
         let reader = Reader {
             incoming,
             codec: self.codec,
             batched: self.batched,
             queue: &queue,
             attached: &attached,
+            usher: realms.are_many().then(|| Usher::new(realms.clone(), newcomer)),
             limits: &self.limits,
+            granted: SocketLimits::default(),
             audited: self.audited.then_some(user),
             rate: self.counted.then(|| CallRate::new(&self.limits)),
         };
@@ -90,28 +106,6 @@ impl Connection {
             () = exchange => {}
             () = farewell => {}
             () = login => {}
-        }
-    }
-}
-
-/// Somebody who did not say who they are, with a name of their own each, so that publishers can pick out one of many.
-fn anonymous(role: &str) -> Principal {
-    Principal {
-        authid: anonymous_name(),
-        authrole: role.to_owned(),
-        authmethod: "anonymous".to_owned(),
-        authprovider: "static".to_owned(),
-        internal: false,
-    }
-}
-
-fn anonymous_name() -> String {
-    let mut bytes = [0; 8];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => format!("anonymous-{:016x}", u64::from_ne_bytes(bytes)),
-        Err(error) => {
-            tracing::error!(%error, "the system gives no randomness");
-            "anonymous".to_owned()
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     auth::{Authenticator, Identity, TokenHash},
     config::Config,
     connection::{self, Sockets},
-    router::RealmHandle,
+    router::{RealmHandle, realms::Realms},
 };
 
 mod accept;
@@ -59,7 +59,9 @@ pub(crate) struct AppState {
     pub(crate) cookie: SessionCookie,
     pub(crate) client: Client,
     pub(crate) title: String,
+    /// Where services, components and pages are.
     pub(crate) realm: RealmHandle,
+    pub(crate) realms: Realms,
     pub(crate) sockets: Arc<Sockets>,
     /// Everything that runs for a connection; the end waits for it.
     pub(crate) tasks: TaskTracker,

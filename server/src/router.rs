@@ -4,13 +4,16 @@ pub(crate) mod history;
 mod peer_queue;
 pub(crate) mod queue;
 pub(crate) mod realm;
+pub(crate) mod realms;
 mod roles;
+mod setup;
 mod state;
 
 pub use history::{EventStore, Stored};
 pub use realm::{RealmHandle, RealmStats};
 pub use roles::{Permission, Roles};
+pub use setup::{RealmSetup, SocketLimits};
 pub use shared::wamp::router::{
-    Action, Authorizer, BaseAuthorizer, Change, Decision, HistoryLimits, HistoryTopics, Limits, Open, Principal,
-    Recorded, RouterConfig,
+    Action, Authentication, Authenticator, Authorizer, AuthorizerProcedure, BaseAuthorizer, Change, Decision,
+    HistoryLimits, HistoryTopics, Limits, Open, Principal, Recorded, RouterConfig,
 };

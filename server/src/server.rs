@@ -1,7 +1,7 @@
 //! Puts a server together from its parts and runs it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt,
     net::SocketAddr,
     path::PathBuf,
@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use shared::wamp::{MatchPolicy, Uri, router::HistoryConfig};
@@ -21,7 +21,7 @@ use crate::data::open_history;
 #[cfg(not(feature = "data"))]
 use crate::router::history::no_database as open_history;
 use crate::{
-    auth::{AccountStore, Authenticator},
+    auth::{AccountStore, Authenticator, Guard},
     component::{Component, Components},
     config::{Config, RawAddress, Tls},
     connection::{RawListener, Sockets},
@@ -30,7 +30,11 @@ use crate::{
         self, App, AppState, HostPolicy, ReadyCheck, SessionCookie,
         assets::{Asset, Client},
     },
-    router::{Authorizer, EventStore, HistoryLimits, HistoryTopics, Limits, RealmHandle, RouterConfig, Stored},
+    router::{
+        Authentication, Authorizer, EventStore, HistoryLimits, HistoryTopics, Limits, RealmHandle, RealmSetup,
+        RouterConfig, Stored,
+        realms::{Equipment, Realms},
+    },
     shutdown, telemetry,
     tls::ServerTls,
     tree_host::{ThreadTreeHost, TreeHost},
@@ -58,12 +62,9 @@ impl Server {
             site: None,
             title: "Coati".to_owned(),
             client: None,
-            realm: "realm1".to_owned(),
+            realm: Box::new(RealmSetup::new("realm1")),
+            more_realms: Vec::new(),
             contracts: None,
-            authorizer: None,
-            limits: BTreeMap::new(),
-            meta_roles: BTreeSet::new(),
-            operators: BTreeSet::new(),
             accounts: None,
             services: Vec::new(),
             ready_checks: Vec::new(),
@@ -90,12 +91,9 @@ pub struct ServerBuilder {
     site: Option<PathBuf>,
     title: String,
     client: Option<String>,
-    realm: String,
+    realm: Box<RealmSetup>,
+    more_realms: Vec<RealmSetup>,
     contracts: Option<String>,
-    authorizer: Option<Box<dyn Authorizer + Send>>,
-    limits: BTreeMap<String, Limits>,
-    meta_roles: BTreeSet<String>,
-    operators: BTreeSet<String>,
     accounts: Option<Arc<dyn AccountStore>>,
     services: Vec<Arc<dyn Service>>,
     ready_checks: Vec<(String, ReadyCheck)>,
@@ -156,7 +154,24 @@ impl ServerBuilder {
 
     /// The realm's name.
     pub fn realm(mut self, name: impl Into<String>) -> Self {
-        self.realm = name.into();
+        self.realm.name = name.into();
+        self
+    }
+
+    /// The realms, instead of what was said about the one before. The first is that of the services and components, and
+    /// the one where a login by our pages counts; clients choose by HELLO.
+    pub fn realms(mut self, realms: impl IntoIterator<Item = RealmSetup>) -> Self {
+        let mut realms = realms.into_iter();
+        if let Some(first) = realms.next() {
+            *self.realm = first;
+        }
+        self.more_realms = realms.collect();
+        self
+    }
+
+    /// Who may join the realm and how that is proven; by default everybody, as whom the transport says.
+    pub fn authentication(mut self, authentication: Authentication) -> Self {
+        self.realm.authentication = Some(authentication);
         self
     }
 
@@ -168,19 +183,19 @@ impl ServerBuilder {
 
     /// Who may do what in the realm; by default sessions are confined to their own base.
     pub fn authorizer(mut self, authorizer: Box<dyn Authorizer + Send>) -> Self {
-        self.authorizer = Some(authorizer);
+        self.realm.authorizer = Some(authorizer);
         self
     }
 
     /// How much sessions of a role may ask for; by default as much as a browser needs.
     pub fn role_limits(mut self, role: impl Into<String>, limits: Limits) -> Self {
-        self.limits.insert(role.into(), limits);
+        self.realm.limits.insert(role.into(), limits);
         self
     }
 
     /// A role that may use the meta API: see all sessions, registrations and subscriptions, and end them.
     pub fn meta_role(mut self, role: impl Into<String>) -> Self {
-        self.meta_roles.insert(role.into());
+        self.realm.meta_roles.insert(role.into());
         self
     }
 
@@ -188,7 +203,7 @@ impl ServerBuilder {
     /// API, look into nodes, and call, publish and subscribe everywhere, without a rate. Each request is logged under the
     /// target `audit`. Their pages have no such rights.
     pub fn operators(mut self, role: impl Into<String>) -> Self {
-        self.operators.insert(role.into());
+        self.realm.operators.insert(role.into());
         self
     }
 
@@ -256,9 +271,10 @@ impl ServerBuilder {
             .local_addr()
             .map_err(|error| Error::new(ErrorKind::Io, "The socket has no address").because(error))?;
         let raw = self.bind_raw_sockets(tls.as_ref()).await?;
-        let component_roles = self.limits.keys().cloned().collect();
-        let operators = self.operators.clone();
-        let realm = self.start_realm().await?;
+        let component_roles = self.realm.limits.keys().cloned().collect();
+        let operators = self.realm.operators.clone();
+        let realms = Box::pin(self.start_realms()).await?;
+        let realm = realms.first().clone();
         let tree_threads = Arc::new(ThreadTreeHost::start(self.config.tree_threads)?);
         let trees: Arc<dyn TreeHost> = tree_threads.clone();
         let client = choose_client(self.client, self.assets, self.site);
@@ -271,6 +287,7 @@ impl ServerBuilder {
             client,
             title: self.title,
             realm: realm.clone(),
+            realms,
             tasks: TaskTracker::new(),
             sockets: Arc::new(Sockets::new(&self.config.connections)),
             authenticator,
@@ -345,22 +362,29 @@ impl ServerBuilder {
         Ok(listeners)
     }
 
-    async fn start_realm(&mut self) -> Result<RealmHandle> {
-        let name = Uri::loose(&self.realm).map_err(|error| {
-            Error::configuration(format!("{:?} cannot be the name of a realm", self.realm)).because(error)
-        })?;
-        let mut seed = [0; 8];
-        getrandom::fill(&mut seed)
-            .map_err(|error| Error::new(ErrorKind::Internal, "The system gives no randomness").because(error))?;
-        let mut config = RouterConfig::new(u64::from_le_bytes(seed));
-        config.contracts = self.contracts.take();
-        config.limits = std::mem::take(&mut self.limits);
-        config.meta_roles = std::mem::take(&mut self.meta_roles);
-        config.operators = std::mem::take(&mut self.operators);
-        config.epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        if let Some(authorizer) = self.authorizer.take() {
-            config.authorizer = authorizer;
+    async fn start_realms(&mut self) -> Result<Realms> {
+        let main = std::mem::replace(&mut *self.realm, RealmSetup::new(""));
+        let more = std::mem::take(&mut self.more_realms);
+        let guard = Arc::new(Guard::default());
+        let mut realms = Vec::new();
+        for setup in std::iter::once(main).chain(more) {
+            let name = setup.uri()?;
+            // Our own clients, and what is kept of events, belong to the first realm.
+            let (mut config, sockets) = setup.into_parts(self.contracts.take())?;
+            let store = self.restore_history(&name, &mut config).await?;
+            let guard = Arc::clone(&guard);
+            let equipment = Equipment { guard, sockets, store };
+            realms.push(RealmHandle::start_with(
+                name,
+                config,
+                equipment,
+                &self.config.connections,
+            ));
         }
+        Realms::new(realms)
+    }
+
+    async fn restore_history(&mut self, name: &Uri, config: &mut RouterConfig) -> Result<Option<Arc<dyn EventStore>>> {
         let History {
             topics,
             limits,
@@ -368,7 +392,7 @@ impl ServerBuilder {
             database,
         } = std::mem::take(&mut self.history);
         let store = match (store, database) {
-            (None, Some(url)) => Some(open_history(&url, &name).await?),
+            (None, Some(url)) => Some(open_history(&url, name).await?),
             (store, _) => store,
         };
         let stored = match &store {
@@ -382,7 +406,7 @@ impl ServerBuilder {
             kept: stored.events,
             forgotten: stored.forgotten,
         };
-        Ok(RealmHandle::start_with(name, config, store, &self.config.connections))
+        Ok(store)
     }
 
     /// Starts the server and runs it until SIGTERM or Ctrl-C.
@@ -438,6 +462,12 @@ impl Running {
     /// [`ErrorKind::Configuration`] with a line that says what is wrong with which file.
     pub fn reload_certificate(&self) -> Result<()> {
         self.tls.as_ref().map_or(Ok(()), ServerTls::reload)
+    }
+
+    /// One of the realms.
+    #[must_use]
+    pub fn realm_named(&self, name: &str) -> Option<&RealmHandle> {
+        self.app.realms.get(name)
     }
 
     /// Ends the server orderly, within [`Config::shutdown_within`].

@@ -45,7 +45,7 @@ pub(crate) async fn end(running: Running) {
     {
         tracing::warn!("components were left behind");
     }
-    if tokio::time::timeout_at(deadline.into(), running.app.realm.shutdown())
+    if tokio::time::timeout_at(deadline.into(), running.app.realms.shutdown())
         .await
         .is_err()
     {

@@ -5,7 +5,7 @@ use std::{io::IsTerminal, sync::OnceLock};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
-/// Open WAMP sessions.
+/// Open WAMP sessions, by realm.
 pub const SESSIONS: &str = "coati_sessions";
 /// Open WebSocket connections.
 pub const CONNECTIONS: &str = "coati_connections";
@@ -23,7 +23,7 @@ pub const CALLS_REFUSED: &str = "coati_calls_refused_total";
 pub const VIOLATIONS: &str = "coati_protocol_violations_total";
 /// Requests and sockets refused, by reason.
 pub const REFUSED: &str = "coati_http_refused_total";
-/// Logins tried, by outcome.
+/// Logins tried, by outcome; those of accounts and those of the router.
 pub const LOGINS: &str = "coati_logins_total";
 /// Seconds that the last step of the feed took, from noticing a change to having handed out all frames.
 pub const FEED_LAG: &str = "coati_feed_lag_seconds";
@@ -75,7 +75,7 @@ pub(crate) fn metrics() -> &'static PrometheusHandle {
 }
 
 fn describe() {
-    metrics::describe_gauge!(SESSIONS, "open WAMP sessions");
+    metrics::describe_gauge!(SESSIONS, "open WAMP sessions, by realm");
     metrics::describe_gauge!(CONNECTIONS, "open WebSocket connections");
     metrics::describe_gauge!(QUEUE_BYTES, "bytes in the queues from the router to its peers");
     metrics::describe_gauge!(

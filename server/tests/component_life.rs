@@ -160,7 +160,8 @@ while True:
     let mut config = private();
     config.raw_sockets = vec![RawSocket {
         address: RawAddress::Unix(path),
-        role: "component".to_owned(),
+        role: Some("component".to_owned()),
+        realm: None,
     }];
     let server = Server::builder()
         .config(config)

@@ -42,7 +42,11 @@ async fn announced_gigabytes_take_no_memory() {
     let mut config = private();
     let address = RawAddress::Tcp("127.0.0.1:0".parse().expect("an address"));
     let role = "component".to_owned();
-    config.raw_sockets = vec![RawSocket { address, role }];
+    config.raw_sockets = vec![RawSocket {
+        address,
+        role: Some(role),
+        realm: None,
+    }];
     config.connections.per_address = 200;
     let server = Server::builder()
         .config(config)

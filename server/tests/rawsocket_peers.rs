@@ -22,7 +22,11 @@ const JSON: [u8; 4] = [0x7F, 0xF1, 0, 0];
 async fn serve(address: RawAddress, change: impl FnOnce(&mut Config)) -> Running {
     let mut config = private();
     let role = "component".to_owned();
-    config.raw_sockets = vec![RawSocket { address, role }];
+    config.raw_sockets = vec![RawSocket {
+        address,
+        role: Some(role),
+        realm: None,
+    }];
     change(&mut config);
     let server = Server::builder()
         .config(config)
@@ -83,7 +87,8 @@ async fn a_unix_socket_is_for_its_owner_is_removed_at_the_end_and_replaced_after
     let mut second = private();
     second.raw_sockets = vec![RawSocket {
         address: RawAddress::Unix(path.clone()),
-        role: "x".to_owned(),
+        role: Some("x".to_owned()),
+        realm: None,
     }];
     let refused = Server::builder().config(second).start().await.expect_err("taken");
     assert_eq!(refused.kind(), ErrorKind::AddressTaken, "{refused}");
@@ -103,7 +108,8 @@ async fn a_file_that_is_no_socket_is_left_alone() {
     let mut config = private();
     config.raw_sockets = vec![RawSocket {
         address: RawAddress::Unix(path.clone()),
-        role: "x".to_owned(),
+        role: Some("x".to_owned()),
+        realm: None,
     }];
     let refused = Server::builder().config(config).start().await.expect_err("refused");
     assert!(refused.to_string().contains("precious"), "{refused}");
@@ -254,7 +260,8 @@ async fn with_accounts_there_is_no_door_without_a_login() {
     let role = "component".to_owned();
     config.raw_sockets = vec![RawSocket {
         address: any_port(),
-        role,
+        role: Some(role),
+        realm: None,
     }];
     let accounts = std::sync::Arc::new(coati_server::auth::MemoryAccounts::default());
     let refused = Server::builder().config(config).accounts(accounts).start().await;
@@ -265,7 +272,8 @@ async fn with_accounts_there_is_no_door_without_a_login() {
     let mut config = private();
     config.raw_sockets = vec![RawSocket {
         address: RawAddress::Tcp("0.0.0.0:0".parse().expect("an address")),
-        role: "x".to_owned(),
+        role: Some("x".to_owned()),
+        realm: None,
     }];
     assert!(
         config
@@ -276,7 +284,8 @@ async fn with_accounts_there_is_no_door_without_a_login() {
     let mut config = private();
     config.raw_sockets = vec![RawSocket {
         address: RawAddress::Unix(folder.path().join("s")),
-        role: "component".to_owned(),
+        role: Some("component".to_owned()),
+        realm: None,
     }];
     with_accounts(Server::builder().config(config)).await.0.stop().await;
 }

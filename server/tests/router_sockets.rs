@@ -1,5 +1,7 @@
 //! Who gets a socket, what ends one, and that nobody else notices.
 
+#[path = "router_sockets/logins.rs"]
+mod logins;
 mod support;
 
 use std::time::{Duration, Instant};

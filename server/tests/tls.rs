@@ -44,7 +44,8 @@ async fn secured(folder: &Path) -> Running {
     let mut config = private();
     config.raw_sockets = vec![RawSocket {
         address: RawAddress::Tls("127.0.0.1:0".parse().expect("an address")),
-        role: "anonymous".into(),
+        role: Some("anonymous".into()),
+        realm: None,
     }];
     Server::builder()
         .config(config)

@@ -78,6 +78,13 @@ impl Throttle {
         Ok(())
     }
 
+    /// How long the next try would have to wait, without being one.
+    pub(super) fn wait(&self, account: &str, address: IpAddr, now: Duration) -> Option<Duration> {
+        let tries = self.pairs.get(&(clip(account), network(address)))?;
+        let wait = (tries.last + delay(tries.failures)).saturating_sub(now);
+        (now.saturating_sub(tries.last) < MEMORY && !wait.is_zero()).then_some(wait)
+    }
+
     /// Forgets the failures of an account at an address.
     pub(super) fn succeeded(&mut self, account: &str, address: IpAddr, now: Duration) {
         let address = network(address);

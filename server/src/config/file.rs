@@ -3,16 +3,20 @@
 mod component;
 mod history;
 mod limits;
+mod login;
+mod realm;
 mod role;
 #[cfg(test)]
 mod tests;
 mod values;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
 use component::ComponentPart;
 use history::HistoryPart;
 use limits::LimitsPart;
+use login::{AuthenticationPart, LoginPart};
+use realm::{NamedRealm, RealmParts, RealmSetting};
 use role::RolePart;
 use serde::Deserialize;
 use values::Address;
@@ -21,7 +25,7 @@ use super::{Config, RawSocket, Tls};
 use crate::{
     component::Component,
     error::{Error, Result},
-    router::{Limits, Roles},
+    router::RealmSetup,
     server::{Server, ServerBuilder},
 };
 
@@ -29,14 +33,19 @@ use crate::{
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RouterFile {
-    realm: Option<String>,
+    realm: RealmSetting,
     server: ServerPart,
     limits: LimitsPart,
     role: Vec<RolePart>,
+    authentication: AuthenticationPart,
+    login: Vec<LoginPart>,
     rawsocket: Vec<RawSocketPart>,
     component: Vec<ComponentPart>,
     tls: Option<TlsPart>,
     history: HistoryPart,
+    /// How errors call the file.
+    #[serde(skip)]
+    place: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -60,12 +69,54 @@ struct TlsPart {
 #[serde(deny_unknown_fields)]
 struct RawSocketPart {
     address: Address,
-    #[serde(default = "anonymous")]
-    role: String,
+    /// Whoever can reach the address has it; none = as those who come over WebSocket.
+    role: Option<String>,
+    /// The realm where that holds; none = the first.
+    realm: Option<String>,
 }
 
-fn anonymous() -> String {
-    "anonymous".to_owned()
+impl RawSocketPart {
+    fn build(self, realms: &[RealmSetup], place: &str) -> Result<RawSocket> {
+        let Self { address, role, realm } = self;
+        let address = address.0;
+        let wrong = |text: String| Err(Error::configuration(format!("{place}: rawsocket {address} {text}")));
+        let named = |setup: &&RealmSetup| realm.as_ref().is_none_or(|name| *name == setup.name);
+        let Some(setup) = realms.iter().find(named) else {
+            return wrong(format!(
+                "names the realm {:?}, which there is not",
+                realm.unwrap_or_default()
+            ));
+        };
+        if let Some(role) = &role
+            && !setup.limits.contains_key(role)
+        {
+            return wrong(format!("gives the role {role:?}, which no [[role]] describes"));
+        }
+        Ok(RawSocket { address, role, realm })
+    }
+}
+
+fn twice<'a>(what: &str, names: impl Iterator<Item = &'a String>, place: &str) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(Error::configuration(format!(
+                "{place}: there are two {what}s named {name:?}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A text of an error about `line`, without the values where they may be secret.
+fn without_secrets(line: &str, text: &str) -> String {
+    let secret = ["ticket", "secret", "key", "password", "wampcra", "scram"];
+    if !secret.iter().any(|word| line.contains(word)) {
+        return text.to_owned();
+    }
+    let pieces = text.split('"').enumerate();
+    let pieces = pieces.map(|(place, piece)| if place % 2 == 1 { "…" } else { piece });
+    pieces.collect::<Vec<_>>().join("\"")
 }
 
 impl RouterFile {
@@ -74,14 +125,15 @@ impl RouterFile {
     /// # Errors
     /// [`crate::ErrorKind::Configuration`]: one line with file, line, setting and what is wrong with it.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
-        let file: Self = toml::from_str(text).map_err(|error| {
+        let mut file: Self = toml::from_str(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start.min(text.len()));
             let before = text.get(..start).unwrap_or_default();
             let number = before.matches('\n').count() + 1;
             let line = text.lines().nth(number - 1).unwrap_or_default().trim();
-            Error::configuration(format!("{name}, line {number} ({line}): {}", error.message()))
+            let (line, message) = (without_secrets(line, line), without_secrets(line, error.message()));
+            Error::configuration(format!("{name}, line {number} ({line}): {message}"))
         })?;
-        file.check(name)?;
+        name.clone_into(&mut file.place);
         Ok(file)
     }
 
@@ -96,27 +148,32 @@ impl RouterFile {
         Self::parse(&name, &text)
     }
 
-    fn check(&self, name: &str) -> Result<()> {
-        let twice = |what: &str, names: Vec<&String>| {
-            let mut seen = std::collections::BTreeSet::new();
-            match names.into_iter().find(|one| !seen.insert(*one)) {
-                Some(one) => Err(Error::configuration(format!(
-                    "{name}: there are two {what}s named {one:?}"
-                ))),
-                None => Ok(()),
+    /// The realms, the first one being that of everything that names none.
+    fn realms(setting: RealmSetting, top: RealmParts, place: &str) -> Result<Vec<RealmSetup>> {
+        let realms = match setting {
+            RealmSetting::Unnamed => vec![("realm1".to_owned(), top)],
+            RealmSetting::Named(name) => vec![(name, top)],
+            RealmSetting::Several(realms) if top.is_empty() && !realms.is_empty() => {
+                realms.into_iter().map(NamedRealm::take).collect()
             }
-        };
-        twice("role", self.role.iter().map(|role| &role.name).collect())?;
-        twice("component", self.component.iter().map(|one| &one.name).collect())?;
-        for part in &self.rawsocket {
-            if !self.role.iter().any(|role| role.name == part.role) {
+            RealmSetting::Several(_) => {
                 return Err(Error::configuration(format!(
-                    "{name}: rawsocket {} gives the role {:?}, which no [[role]] describes",
-                    part.address.0, part.role
+                    "{place}: beside [[realm]], roles and logins belong to one: \
+                     write [[realm.role]], [realm.authentication] and [[realm.login]]"
                 )));
             }
-        }
-        Ok(())
+        };
+        let many = realms.len() > 1;
+        twice("realm", realms.iter().map(|(name, _)| name), place)?;
+        let build = |(name, parts): (String, RealmParts)| {
+            let place = if many {
+                format!("{place}: realm {name:?}")
+            } else {
+                place.to_owned()
+            };
+            parts.build(&name, &place)
+        };
+        realms.into_iter().map(build).collect()
     }
 
     /// A server as the file says, with `config` for everything that it does not say.
@@ -140,29 +197,19 @@ impl RouterFile {
             config.tls = Some(Tls { certificate, key });
         }
         self.limits.apply(&mut config);
-        config
-            .raw_sockets
-            .extend(self.rawsocket.into_iter().map(|part| RawSocket {
-                address: part.address.0,
-                role: part.role,
-            }));
+        let top = RealmParts {
+            role: self.role,
+            authentication: self.authentication,
+            login: self.login,
+        };
+        let place = &self.place;
+        let realms = Self::realms(self.realm, top, place)?;
+        for part in self.rawsocket {
+            config.raw_sockets.push(part.build(&realms, place)?);
+        }
         config.validate()?;
-        let mut builder = Server::builder().config(config);
-        if let Some(realm) = self.realm {
-            builder = builder.realm(realm);
-        }
-        let mut roles = Roles::default();
-        for role in self.role {
-            builder = builder.role_limits(role.name.clone(), role.limits.over(Limits::COMPONENT));
-            if role.meta {
-                builder = builder.meta_role(role.name.clone());
-            }
-            for permission in role.permission {
-                roles.allow(role.name.clone(), permission.into());
-            }
-        }
-        builder = builder.authorizer(Box::new(roles));
-        builder = self.history.apply(builder)?;
+        twice("component", self.component.iter().map(|one| &one.name), place)?;
+        let mut builder = self.history.apply(Server::builder().config(config).realms(realms))?;
         for part in self.component {
             let component = Component::from(part);
             component.validate()?;

@@ -26,6 +26,22 @@ impl CallRate {
         }
     }
 
+    /// So many calls on average, four times as many at once.
+    pub(super) fn per_second(average: u32) -> Self {
+        let per_second = f64::from(average);
+        Self {
+            per_second,
+            burst: 4.0 * per_second,
+            left: 4.0 * per_second,
+            filled: Instant::now(),
+        }
+    }
+
+    /// How many calls per second are allowed on average.
+    pub(super) const fn average(&self) -> f64 {
+        self.per_second
+    }
+
     /// Takes one call out of the bucket, if there is one.
     pub(super) fn take(&mut self) -> bool {
         let now = Instant::now();

@@ -7,6 +7,10 @@ use std::{
     time::Duration,
 };
 
+use shared::wamp::{
+    Uri,
+    router::{Principal, authentication::DOOR},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixListener, UnixStream, unix},
@@ -21,7 +25,7 @@ use frames::RawOutgoing;
 use handshake::Refusal;
 
 use super::{
-    Connection, anonymous,
+    Connection,
     sockets::{CloseWhy, SocketOwner},
 };
 use crate::{
@@ -42,7 +46,23 @@ pub(crate) struct RawListener {
     listener: Listener,
     /// Goes together with the listener.
     _file: Option<SocketFile>,
-    role: String,
+    door: Door,
+}
+
+/// Who comes in, by having come.
+#[derive(Clone, Debug)]
+struct Door {
+    role: Option<String>,
+    realm: Option<Uri>,
+}
+
+impl Door {
+    fn principal(&self) -> Principal {
+        match &self.role {
+            Some(role) => Principal::new("", role.as_str(), DOOR),
+            None => Principal::default(),
+        }
+    }
 }
 
 enum Listener {
@@ -92,7 +112,10 @@ impl RawListener {
         Ok(Self {
             listener,
             _file: file,
-            role: settings.role.clone(),
+            door: Door {
+                role: settings.role.clone(),
+                realm: settings.realm.as_deref().map(Uri::unchecked),
+            },
         })
     }
 
@@ -113,21 +136,21 @@ impl RawListener {
             };
             match accepted {
                 Ok(Accepted::Tcp(stream, tls, address)) => {
-                    let (served, role, from) = (app.clone(), self.role.clone(), Place::Network(address));
+                    let (served, door, from) = (app.clone(), self.door.clone(), Place::Network(address));
                     app.tasks.spawn(async move {
                         let Some(tls) = tls else {
                             let (reader, writer) = stream.into_split();
-                            return serve(served, reader, writer, from, role).await;
+                            return serve(served, reader, writer, from, door).await;
                         };
                         let within = served.config.connections.handshake;
                         if let Some(stream) = tls.accept(stream, within).await {
                             let (reader, writer) = tokio::io::split(stream);
-                            serve(served, reader, writer, from, role).await;
+                            serve(served, reader, writer, from, door).await;
                         }
                     });
                 }
                 Ok(Accepted::Unix(reader, writer)) => {
-                    let greeted = serve(app.clone(), reader, writer, Place::Unix, self.role.clone());
+                    let greeted = serve(app.clone(), reader, writer, Place::Unix, self.door.clone());
                     app.tasks.spawn(greeted);
                 }
                 Err(error) => {
@@ -184,7 +207,7 @@ fn restrict(path: &std::path::Path) -> io::Result<()> {
 }
 
 /// Greets a client and serves it until either side ends.
-async fn serve<R, W>(app: App, mut reader: R, mut writer: W, from: Place, role: String)
+async fn serve<R, W>(app: App, mut reader: R, mut writer: W, from: Place, door: Door)
 where
     R: AsyncRead + Send + Unpin,
     W: AsyncWrite + Send + Unpin,
@@ -231,7 +254,8 @@ where
         limits,
         codec: agreed.codec,
         batched: false,
-        principal: anonymous(&role),
+        principal: door.principal(),
+        home: door.realm,
         from,
         counted: false,
         audited: false,
@@ -242,5 +266,5 @@ where
     };
     let incoming = RawIncoming::new(reader, handshake::taken(limit));
     let outgoing = RawOutgoing::new(writer, agreed.largest);
-    connection.run(&app.realm, incoming, outgoing, ended).await;
+    connection.run(&app.realms, incoming, outgoing, ended).await;
 }

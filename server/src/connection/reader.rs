@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::ConnectionLimits,
-    router::{queue::Outbound, realm::Attached},
+    router::{SocketLimits, queue::Outbound, realm::Attached, realms::Usher},
     telemetry::{self, AUDIT},
 };
 
@@ -30,7 +30,11 @@ pub(super) struct Reader<'a, I> {
     pub(super) batched: bool,
     pub(super) queue: &'a Outbound,
     pub(super) attached: &'a Attached,
+    /// Where there are several realms.
+    pub(super) usher: Option<Usher>,
     pub(super) limits: &'a ConnectionLimits,
+    /// What the role of the session allows.
+    pub(super) granted: SocketLimits,
     /// The name of a user whose requests are logged.
     pub(super) audited: Option<String>,
     /// None: calls are not counted.
@@ -56,10 +60,21 @@ impl<I: Incoming> Reader<'_, I> {
             // Who does not read the answers may not ask for more.
             self.queue.relief().await;
             let came = self.frame(hello_by).await;
-            if self.queue.is_welcomed() {
-                hello_by = None;
-            }
+            let largest = match self.queue.granted() {
+                Some(granted) => {
+                    hello_by = None;
+                    self.adopt(granted);
+                    granted.message.unwrap_or(usize::MAX)
+                }
+                // Nobody has a right to much before it is known who that is.
+                None => self.limits.browser_message,
+            };
             match came {
+                Ok(Came::Message(bytes)) if bytes.len() > largest => {
+                    let text = format!("A message of {} bytes: {largest} are the most.", bytes.len());
+                    let reason = error::PAYLOAD_SIZE_EXCEEDED;
+                    return self.refuse(reason, &text, reason).await;
+                }
                 Ok(Came::Nothing) => {}
                 Ok(Came::Ping(bytes)) => self.queue.pong(bytes),
                 Ok(Came::Message(bytes)) => {
@@ -82,6 +97,13 @@ impl<I: Incoming> Reader<'_, I> {
                 Err(Silence::Gone) => return End::Gone,
             }
         }
+    }
+
+    fn adopt(&mut self, granted: SocketLimits) {
+        if granted.calls_per_second != self.granted.calls_per_second {
+            self.rate = granted.calls_per_second.map(CallRate::per_second);
+        }
+        self.granted = granted;
     }
 
     async fn violated(mut self, reason: String) -> End {
@@ -144,6 +166,9 @@ impl<I: Incoming> Reader<'_, I> {
 
     async fn message(&mut self, bytes: Bytes) -> Result<(), String> {
         let message = self.codec.decode(bytes).map_err(|error| error.text)?;
+        if let Some(usher) = &mut self.usher {
+            usher.sees(&message, self.attached);
+        }
         if let Some(user) = &self.audited {
             audit(user, &message);
         }
@@ -151,7 +176,7 @@ impl<I: Incoming> Reader<'_, I> {
             && !rate.take()
         {
             metrics::counter!(telemetry::CALLS_REFUSED).increment(1);
-            let text = format!("More than {} calls per second.", self.limits.calls_per_second);
+            let text = format!("More than {} calls per second.", rate.average());
             let refusal = refusal(self.codec, code::CALL, call.request, error::BUSY, &text);
             self.queue
                 .push(Arc::new(Outgoing::new(Message::Error(refusal))), Class::Reply);

@@ -20,7 +20,7 @@ use shared::wamp::{
 };
 
 use super::{
-    Connection, anonymous, batch,
+    Connection, batch,
     sockets::{CloseWhy, Full, SocketOwner},
     wire::{Came, Gone, Incoming, Outgoing, Silence},
     writer::INVALID_TEXT,
@@ -113,6 +113,7 @@ pub(crate) async fn upgrade(
                     codec: chosen.codec,
                     batched: chosen.batched,
                     principal: principal(identity.as_ref()),
+                    home: None,
                     from: Place::Network(address.0),
                     counted: kind == Kind::Browser && !is_operator,
                     audited: is_operator || (kind == Kind::Browser && !is_page),
@@ -128,7 +129,7 @@ pub(crate) async fn upgrade(
                     batch: chosen.batched.then(Vec::new),
                 };
                 let ended = login_ends(&app, identity.as_ref().map(|(identity, _)| identity), closed);
-                connection.run(&app.realm, incoming, outgoing, ended).await;
+                connection.run(&app.realms, incoming, outgoing, ended).await;
                 drop(open);
             })
         })
@@ -228,7 +229,7 @@ fn principal(identity: Option<&(Identity, &'static str)>) -> Principal {
             authprovider: "accounts".to_owned(),
             internal: false,
         },
-        None => anonymous("anonymous"),
+        None => Principal::default(),
     }
 }
 

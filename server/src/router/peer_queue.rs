@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    SocketLimits,
     queue::{Outbound, Pushed},
     realm::Shared,
 };
@@ -85,6 +86,14 @@ impl PeerQueue {
         match self {
             Self::Socket(queue) => queue.forget_bulk(),
             Self::Memory { .. } => {}
+        }
+    }
+
+    /// What the session's role may use.
+    pub(super) fn grant(&self, granted: SocketLimits) {
+        match self {
+            Self::Socket(queue) => queue.grant(granted),
+            Self::Memory { .. } => {} // our own trees have no role that is described
         }
     }
 

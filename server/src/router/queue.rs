@@ -17,6 +17,7 @@ use shared::wamp::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::SocketLimits;
 use crate::{config::QueueLimits, telemetry};
 
 /// What a message costs beside its arguments: a guess, good enough for a bound.
@@ -69,6 +70,8 @@ struct State {
     pong: Option<Bytes>,
     closing: Option<Uri>,
     welcomed: bool,
+    /// What the role of the session may use.
+    granted: SocketLimits,
     /// What was read last waits for a decision.
     paused: bool,
 }
@@ -196,6 +199,17 @@ impl Outbound {
         self.state().welcomed
     }
 
+    /// Sets what the role of the session may use.
+    pub(crate) fn grant(&self, granted: SocketLimits) {
+        self.state().granted = granted;
+    }
+
+    /// What the role allows, once the peer has joined.
+    pub(crate) fn granted(&self) -> Option<SocketLimits> {
+        let state = self.state();
+        state.welcomed.then_some(state.granted)
+    }
+
     /// Has the writer send a ping.
     pub(crate) fn ping(&self) {
         self.state().ping = true;
@@ -293,9 +307,11 @@ impl State {
     }
 
     fn has_room(&self, class: Class, size: usize, limits: &QueueLimits) -> bool {
+        let frames = self.granted.queue_messages.unwrap_or(limits.frames);
+        let bytes = self.granted.queue_bytes.unwrap_or(limits.bytes);
         match class {
-            Class::Event | Class::Invocation => self.bulk.has_room(size, limits.frames, limits.bytes),
-            Class::Resumable => self.resumable.has_room(size, limits.frames / 2, limits.bytes / 2),
+            Class::Event | Class::Invocation => self.bulk.has_room(size, frames, bytes),
+            Class::Resumable => self.resumable.has_room(size, frames / 2, bytes / 2),
             Class::Reply | Class::Control => true,
         }
     }

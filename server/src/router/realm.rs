@@ -8,7 +8,7 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -28,7 +28,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{history::EventStore, peer_queue::PeerQueue, queue::Outbound, state::RealmState};
+use super::{peer_queue::PeerQueue, queue::Outbound, realms::Equipment, state::RealmState};
 use crate::config::ConnectionLimits;
 
 /// Messages that one reader may cause before everybody else gets a turn: above all those who write them out. Otherwise
@@ -52,6 +52,16 @@ pub(crate) enum Place {
     Network(IpAddr),
     /// A socket in the file system.
     Unix,
+}
+
+impl Place {
+    /// None for who comes over a socket in the file system.
+    pub(crate) const fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Network(address) => Some(address),
+            Self::Unix => None,
+        }
+    }
 }
 
 impl fmt::Display for Place {
@@ -125,19 +135,14 @@ impl RealmHandle {
     /// Starts a realm on the current runtime. It ends when all its handles are gone.
     #[must_use]
     pub fn start(name: Uri, config: RouterConfig, limits: &ConnectionLimits) -> Self {
-        Self::start_with(name, config, None, limits)
+        Self::start_with(name, config, Equipment::default(), limits)
     }
 
-    /// As [`Self::start`], with a history that survives the process. What the store holds has to be in `config` already.
-    pub(crate) fn start_with(
-        name: Uri,
-        config: RouterConfig,
-        store: Option<Arc<dyn EventStore>>,
-        limits: &ConnectionLimits,
-    ) -> Self {
+    /// As [`Self::start`], with what its sockets and its history need. What the store holds has to be in `config` already.
+    pub(crate) fn start_with(name: Uri, config: RouterConfig, equipment: Equipment, limits: &ConnectionLimits) -> Self {
         let (alarm, rings) = watch::channel(None);
         let shared = Arc::new_cyclic(|own| Shared {
-            state: Mutex::new(RealmState::new(name.clone(), config, store, own.clone())),
+            state: Mutex::new(RealmState::new(name.clone(), config, equipment, own.clone())),
             alarm,
             next_connection: AtomicU64::new(1),
         });
@@ -203,9 +208,9 @@ impl RealmHandle {
         let connection = ConnectionId(self.shared.next_connection.fetch_add(1, Ordering::Relaxed));
         self.shared
             .with(|state| state.attach(connection, codec, principal, queue, address));
+        let realm = Arc::clone(&self.shared);
         Attached {
-            connection,
-            realm: self.shared.clone(),
+            seat: RwLock::new(Seat { connection, realm }),
             caused: AtomicU64::new(0),
         }
     }
@@ -249,6 +254,12 @@ impl RealmHandle {
         let _ = left.await;
     }
 
+    /// Permissions have changed: asks again about what a session has, or all sessions, and takes away what they may not
+    /// have any more.
+    pub fn reauthorize(&self, session: Option<SessionId>) {
+        self.shared.with(|state| state.reauthorize(session));
+    }
+
     /// What is in the realm.
     #[must_use]
     pub fn stats(&self) -> RealmStats {
@@ -267,18 +278,49 @@ impl RealmHandle {
     }
 }
 
-/// A connection of the realm, held by its reader. Dropping it detaches the connection.
+/// A connection of a realm, held by its reader. Dropping it detaches the connection.
 pub(crate) struct Attached {
-    connection: ConnectionId,
-    realm: Arc<Shared>,
+    seat: RwLock<Seat>,
     /// Messages caused in this turn.
     caused: AtomicU64,
 }
 
+/// A connection and its realm.
+struct Seat {
+    connection: ConnectionId,
+    realm: Arc<Shared>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.realm.with(|state| state.detach(self.connection));
+    }
+}
+
 impl Attached {
+    fn with<T>(&self, act: impl FnOnce(&mut RealmState, ConnectionId) -> T) -> T {
+        let seat = self.seat.read().unwrap_or_else(PoisonError::into_inner);
+        seat.realm.with(|state| act(state, seat.connection))
+    }
+
+    pub(super) fn is_in(&self, realm: &RealmHandle) -> bool {
+        let seat = self.seat.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::ptr_eq(&seat.realm, &realm.shared)
+    }
+
+    /// Leaves its realm for another one, between two sessions.
+    pub(super) fn move_to(&self, other: Self) {
+        let other = other.seat.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let former = {
+            let mut seat = self.seat.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *seat, other)
+        };
+        drop(former);
+    }
+
     /// Hands over what was received, and waits for the next turn if this one is over.
     pub(crate) async fn deliver(&self, message: Message) {
-        let caused = self.realm.with(|state| state.message(self.connection, message));
+        let caused = self.with(|state, connection| state.message(connection, message));
         if self.caused.fetch_add(caused, Ordering::Relaxed) + caused >= TURN {
             self.caused.store(0, Ordering::Relaxed);
             tokio::task::yield_now().await;
@@ -287,25 +329,18 @@ impl Attached {
 
     /// Ends the session for a frame that is no message.
     pub(crate) fn malformed(&self, reason: String) {
-        self.realm.with(|state| state.malformed(self.connection, reason));
+        self.with(|state, connection| state.malformed(connection, reason));
     }
 
     /// Says that there is room for an invocation again.
     pub(crate) fn has_room(&self) {
-        self.realm.with(|state| state.room(self.connection));
+        self.with(RealmState::room);
     }
 
     /// Ends the session by GOODBYE, or just the connection if it has none yet.
     pub(crate) fn kill(&self, reason: &str, message: Option<String>) {
         let reason = Uri::unchecked(reason);
-        self.realm
-            .with(|state| state.kill_connection(self.connection, reason, message));
-    }
-}
-
-impl Drop for Attached {
-    fn drop(&mut self) {
-        self.realm.with(|state| state.detach(self.connection));
+        self.with(|state, connection| state.kill_connection(connection, reason, message));
     }
 }
 

@@ -14,16 +14,23 @@ use shared::wamp::{
 use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
 use super::{
-    history::{EventStore, HistoryWriter},
+    SocketLimits,
+    history::HistoryWriter,
     peer_queue::PeerQueue,
     queue::Pushed,
     realm::{Place, RealmStats, Shared},
+    realms::Equipment,
 };
-use crate::telemetry;
+use crate::{
+    auth::{Attempt, Guard},
+    telemetry,
+};
 
 struct PeerEntry {
     queue: PeerQueue,
+    /// Once it has joined, or as the transport says.
     authid: String,
+    attempt: Attempt,
     /// Of sockets only.
     address: Option<Place>,
     session: Option<SessionId>,
@@ -32,6 +39,11 @@ struct PeerEntry {
 /// A realm's router and its peers.
 pub(super) struct RealmState {
     router: Router,
+    /// Its name, for the metrics.
+    label: String,
+    guard: Arc<Guard>,
+    /// What sockets may use, by role.
+    sockets: BTreeMap<String, SocketLimits>,
     peers: BTreeMap<ConnectionId, PeerEntry>,
     sessions: BTreeMap<SessionId, ConnectionId>,
     /// Who waits for a session to be gone.
@@ -54,8 +66,14 @@ pub(super) struct RealmState {
 }
 
 impl RealmState {
-    pub(super) fn new(name: Uri, config: RouterConfig, store: Option<Arc<dyn EventStore>>, own: Weak<Shared>) -> Self {
+    pub(super) fn new(name: Uri, config: RouterConfig, equipment: Equipment, own: Weak<Shared>) -> Self {
+        let label = name.to_string();
+        metrics::gauge!(telemetry::SESSIONS, "realm" => label.clone()).set(0.0);
+        let Equipment { guard, sockets, store } = equipment;
         Self {
+            guard,
+            sockets,
+            label,
             history: store.map(|store| HistoryWriter::start(store, own.clone())),
             router: Router::new(name, config),
             peers: BTreeMap::new(),
@@ -105,6 +123,7 @@ impl RealmState {
         let entry = PeerEntry {
             queue,
             authid: principal.authid.clone(),
+            attempt: Attempt::default(),
             address,
             session: None,
         };
@@ -126,8 +145,27 @@ impl RealmState {
         if needs_time(&message) || self.router.asks() {
             self.tick();
         }
-        self.feed(Input::Message { connection, message });
+        match self.refusal(connection, &message) {
+            None => self.feed(Input::Message { connection, message }),
+            Some(refused) => self.feed(refused),
+        }
         self.sent - before
+    }
+
+    /// What to tell the router about a login that has to wait.
+    fn refusal(&mut self, connection: ConnectionId, message: &Message) -> Option<Input> {
+        if !matches!(message, Message::Hello(_) | Message::Authenticate(_)) {
+            return None;
+        }
+        let peer = self.peers.get_mut(&connection).filter(|peer| peer.session.is_none())?;
+        let address = peer.address?.address();
+        let refused = self.guard.hears(&mut peer.attempt, address, message);
+        refused.err().map(|message| Input::RefuseLogin { connection, message })
+    }
+
+    pub(super) fn reauthorize(&mut self, session: Option<SessionId>) {
+        self.tick();
+        self.feed(Input::Reauthorize { session });
     }
 
     pub(super) fn malformed(&mut self, connection: ConnectionId, reason: String) {
@@ -212,8 +250,13 @@ impl RealmState {
         let peer = self.peers.get_mut(&connection)?;
         if let Message::Welcome(welcome) = message.message() {
             peer.session = Some(welcome.session);
+            peer.authid = welcome.details.authid.clone().unwrap_or_default();
+            let role = welcome.details.authrole.as_deref().unwrap_or_default();
+            peer.queue.grant(self.sockets.get(role).copied().unwrap_or_default());
+            self.guard
+                .welcomes(&peer.attempt, peer.address.and_then(Place::address));
             self.sessions.insert(welcome.session, connection);
-            metrics::gauge!(telemetry::SESSIONS).increment(1.0);
+            metrics::gauge!(telemetry::SESSIONS, "realm" => self.label.clone()).increment(1.0);
             if let Some(address) = peer.address {
                 tracing::info!(session = welcome.session.get(), user = ?peer.authid, %address, "joined");
             }
@@ -222,6 +265,7 @@ impl RealmState {
             if abort.reason == error::PROTOCOL_VIOLATION {
                 metrics::counter!(telemetry::VIOLATIONS).increment(1);
             }
+            Guard::refuses(&peer.attempt);
             let text = abort.details.message.as_deref().unwrap_or_default();
             tracing::info!(reason = ?abort.reason, ?text, user = ?peer.authid, %address, "session refused");
         }
@@ -316,7 +360,7 @@ impl RealmState {
 
     fn forget(&mut self, session: SessionId) {
         self.sessions.remove(&session);
-        metrics::gauge!(telemetry::SESSIONS).decrement(1.0);
+        metrics::gauge!(telemetry::SESSIONS, "realm" => self.label.clone()).decrement(1.0);
         self.tell_who_left();
     }
 

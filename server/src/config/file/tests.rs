@@ -15,7 +15,7 @@ fn refusal(text: &str) -> String {
 fn the_example_file_is_accepted() {
     let text = include_str!("../../../examples/router.toml");
     let file = RouterFile::parse("router.toml", text).expect("it is right");
-    assert_eq!(file.role.len(), 3);
+    assert_eq!(file.role.len(), 5);
     assert!(file.builder(Config::default()).is_ok());
 }
 
@@ -63,10 +63,104 @@ fn each_mistake_is_one_line_that_names_the_setting() {
         ),
         ("realm = ", ["line 1", "realm"]),
     ] {
+        assert_refused(text, words);
+    }
+}
+
+#[test]
+fn each_mistake_about_rules_logins_and_realms_is_one_line_too() {
+    for (text, words) in [
+        (
+            "[[role]]\nname = \"a\"\nlimits = { calls_per_second = 0 }",
+            ["\"a\"", "0"],
+        ),
+        (
+            "[[role]]\nname = \"a\"\n[[role.permission]]\nuri = \"x\"\nallow = []\n[[role.permission]]\nuri = \"x\"\nallow = []",
+            ["two permissions", "\"x\""],
+        ),
+        (
+            "[[role]]\nname = \"a\"\n[[role.permission]]\nuri = \"x..y\"\nallow = []",
+            ["\"a\"", "x..y"],
+        ),
+        (
+            "[[role]]\nname = \"a\"\nauthorizer = { procedure = \"x\", role = \"b\" }",
+            ["authorizer of \"a\"", "\"b\""],
+        ),
+        ("[authentication]\nanonymous = \"b\"", ["anonymous", "\"b\""]),
+        (
+            "[[role]]\nname = \"a\"\n[authentication.authenticator]\nprocedure = \"wamp.x\"\nrole = \"a\"\nmethods = []",
+            ["authenticator", "wamp.x"],
+        ),
+        (
+            "[[role]]\nname = \"a\"\n[authentication.authenticator]\nprocedure = \"x\"\nrole = \"a\"\nmethods = [\"cookie\"]",
+            ["cookie", "wampcra"],
+        ),
+        (
+            "[[login]]\nauthid = \"a\"\nrole = \"b\"\nticket = \"c\"",
+            ["login \"a\"", "\"b\""],
+        ),
+        (
+            "[[role]]\nname = \"b\"\n[[login]]\nauthid = \"a\"\nrole = \"b\"",
+            ["login \"a\"", "no method"],
+        ),
+        (
+            "[[login]]\nauthid = \"a\"\nrole = \"b\"\nticket = { environment = \"COATI_TEST_IS_NOT_SET\" }",
+            ["line 4", "COATI_TEST_IS_NOT_SET"],
+        ),
+        (
+            "[[login]]\nauthid = \"a\"\nrole = \"b\"\nticket = { file = \"/nowhere/at/all\" }",
+            ["line 4", "/nowhere/at/all"],
+        ),
+        (
+            "[[login]]\nauthid = \"a\"\nrole = \"b\"\ncryptosign = [\"12\"]",
+            ["line 4", "64 hexadecimal digits"],
+        ),
+        (
+            "[[role]]\nname = \"b\"\n[[login]]\nauthid = \"a\"\nrole = \"b\"\nwampcra = { key = \"x\" }",
+            ["login \"a\"", "salt"],
+        ),
+        (
+            "[[role]]\nname = \"b\"\n[[login]]\nauthid = \"a\"\nrole = \"b\"\nscram = { salt = \"x\", password = \"y\" }",
+            ["login \"a\"", "salt"],
+        ),
+        (
+            "[[realm]]\nname = \"a\"\n[[realm]]\nname = \"a\"",
+            ["two realms", "\"a\""],
+        ),
+        (
+            "[[role]]\nname = \"a\"\n[[realm]]\nname = \"a\"",
+            ["[[realm]]", "[[realm.role]]"],
+        ),
+        (
+            "[[realm]]\nname = \"a\"\n[[realm]]\nname = \"b\"\nauthentication = { anonymous = \"c\" }",
+            ["realm \"b\"", "\"c\""],
+        ),
+        (
+            "[[rawsocket]]\naddress = \"unix:/x\"\nrealm = \"c\"",
+            ["unix:/x", "\"c\""],
+        ),
+    ] {
+        assert_refused(text, words);
+    }
+}
+
+fn assert_refused(text: &str, words: [&str; 2]) {
+    let refusal = refusal(text);
+    assert!(!refusal.contains('\n'), "{refusal}");
+    for word in words {
+        assert!(refusal.contains(word), "{text:?} gives {refusal:?} without {word:?}");
+    }
+}
+
+#[test]
+fn a_mistake_beside_a_secret_does_not_show_it() {
+    for text in [
+        "[[login]]\nauthid = \"a\"\nwampcra = \"hush\"",
+        "[[login]]\nauthid = \"a\"\nwampcra = { secret = \"hush\", slat = \"x\" }",
+        "[[login]]\nauthid = \"a\"\nrole = \"b\"\nticket = [\"hush\"]",
+        "[[login]]\nauthid = \"a\"\nrole = \"b\"\nscram = { password = \"hush\", iterations = \"hush\" }",
+    ] {
         let refusal = refusal(text);
-        assert!(!refusal.contains('\n'), "{refusal}");
-        for word in words {
-            assert!(refusal.contains(word), "{text:?} gives {refusal:?} without {word:?}");
-        }
+        assert!(refusal.contains("line ") && !refusal.contains("hush"), "{refusal}");
     }
 }

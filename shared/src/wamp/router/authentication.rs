@@ -223,10 +223,10 @@ impl Authentication {
             };
             match method.as_str() {
                 "cookie" if self.transport && is_known(transport) => {
-                    return Verdict::Welcome(transport.clone(), None);
+                    return Verdict::Welcome(named(transport.clone(), attempt.session), None);
                 }
                 "anonymous" if self.transport && transport.authmethod == DOOR => {
-                    return Verdict::Welcome(transport.clone(), None);
+                    return Verdict::Welcome(named(transport.clone(), attempt.session), None);
                 }
                 "anonymous" if asks => return Verdict::Ask(question()),
                 "anonymous" => {
@@ -492,11 +492,28 @@ fn ticket_challenge(principal: Proven, proof: Proof) -> Verdict {
 
 /// Whether the transport has authenticated somebody: a name that it gave to a stranger does not count.
 fn is_known(transport: &Principal) -> bool {
-    !transport.authid.is_empty() && transport.authmethod != "anonymous"
+    transport.authmethod == DOOR || (!transport.authid.is_empty() && transport.authmethod != "anonymous")
+}
+
+/// Gives a stranger a name and a role.
+pub(super) fn named(mut principal: Principal, session: SessionId) -> Principal {
+    if principal.authid.is_empty() {
+        principal.authid = anonymous_name(session);
+    }
+    for (what, otherwise) in [
+        (&mut principal.authrole, "anonymous"),
+        (&mut principal.authmethod, "anonymous"),
+        (&mut principal.authprovider, "static"),
+    ] {
+        if what.is_empty() {
+            otherwise.clone_into(what);
+        }
+    }
+    principal
 }
 
 /// The name of somebody who did not say who it is: each its own, so that publishers can pick out one of many.
-pub(super) fn anonymous_name(session: SessionId) -> String {
+fn anonymous_name(session: SessionId) -> String {
     format!("anonymous-{session}")
 }
 

@@ -13,7 +13,7 @@ use crate::wamp::{
 use super::{
     Authentication, ConnectionId, Limits, Output, Principal, Router, SessionInfo,
     asking::Purpose,
-    authentication::{FAILED, Try, Verdict, anonymous_name},
+    authentication::{FAILED, Try, Verdict, named},
     broker::Member,
     calls::CalleeFeatures,
     deciding::Decisions,
@@ -267,15 +267,4 @@ fn welcome(realm: &Uri, principal: &Principal, meta: bool, history: bool, authex
         authprovider: Some(principal.authprovider.clone()),
         authextra,
     }
-}
-
-/// Gives a stranger a name and a role.
-fn named(mut principal: Principal, session: SessionId) -> Principal {
-    if principal.authid.is_empty() {
-        principal.authid = anonymous_name(session);
-    }
-    if principal.authrole.is_empty() {
-        "anonymous".clone_into(&mut principal.authrole);
-    }
-    principal
 }

@@ -1,0 +1,306 @@
+//! Logins, realms, rules and limits as a configuration file sets them, over real sockets.
+
+use std::time::{Duration, Instant};
+
+use coati_server::{Config, Running, config::file::RouterFile};
+use serde_json::{Value, json};
+use shared::wamp::router::authentication::{Salt, derive_key, sign_challenge};
+
+use super::support::{
+    private,
+    raw::{Raw, Seen},
+};
+
+const JSON: (&str, &str) = ("sec-websocket-protocol", "wamp.2.json");
+const FAILED: &str = "wamp.error.authentication_failed";
+
+async fn start(config: Config, text: &str) -> Running {
+    let file = RouterFile::parse("test.toml", text).expect("the file is right");
+    let builder = file.builder(config).expect("the settings are right");
+    builder.start().await.expect("the router starts")
+}
+
+async fn open(server: &Running) -> Raw {
+    Raw::open(server.address(), &[JSON])
+        .await
+        .expect("everybody gets a socket")
+}
+
+fn hello(realm: &str, method: &str, authid: &str) -> Value {
+    let roles = json!({"caller": {}, "callee": {}, "publisher": {}, "subscriber": {}});
+    json!([1, realm, {"roles": roles, "authmethods": [method], "authid": authid}])
+}
+
+/// Joins by ticket; the router's last word.
+async fn by_ticket(raw: &mut Raw, realm: &str, authid: &str, ticket: &str) -> Value {
+    let challenge = raw.ask(hello(realm, "ticket", authid)).await;
+    if challenge[0] != 4 {
+        return challenge;
+    }
+    raw.ask(json!([5, ticket, {}])).await
+}
+
+async fn anonymous(server: &Running, realm: &str) -> Raw {
+    let mut raw = open(server).await;
+    let welcome = raw.ask(hello(realm, "anonymous", "")).await;
+    assert_eq!(welcome[0], 2, "{welcome}");
+    raw
+}
+
+const LOGINS: &str = r#"
+    [[role]]
+    name = "user"
+    [[role.permission]]
+    uri = "open."
+    match = "prefix"
+    allow = ["call", "register", "publish", "subscribe"]
+    [[role.permission]]
+    uri = "open.closed"
+    allow = []
+    [[login]]
+    authid = "tim"
+    role = "user"
+    ticket = "a long ticket"
+    [[login]]
+    authid = "salty"
+    role = "user"
+    wampcra = { secret = "hidden", salt = "pepper", iterations = 20, keylen = 24 }
+"#;
+
+#[tokio::test]
+async fn who_proves_a_name_of_the_file_joins_and_nobody_else() {
+    let server = start(private(), LOGINS).await;
+    let mut raw = open(&server).await;
+    let welcome = by_ticket(&mut raw, "realm1", "tim", "a long ticket").await;
+    assert_eq!(
+        (
+            &welcome[2]["authid"],
+            &welcome[2]["authrole"],
+            &welcome[2]["authmethod"]
+        ),
+        (&json!("tim"), &json!("user"), &json!("ticket")),
+        "{welcome}"
+    );
+    let denied = raw.ask(json!([32, 1, {}, "open.closed"])).await;
+    assert_eq!(denied[4], "wamp.error.not_authorized", "the narrower rule denies");
+    assert_eq!(raw.ask(json!([32, 2, {}, "open.x"])).await[0], 33);
+    for (authid, ticket) in [("tim", "guess"), ("tom", "a long ticket"), ("", "")] {
+        let mut raw = open(&server).await;
+        let refused = by_ticket(&mut raw, "realm1", authid, ticket).await;
+        assert_eq!((&refused[0], &refused[2]), (&json!(3), &json!(FAILED)), "{authid}");
+    }
+    for (secret, expected) in [("hidden", json!(2)), ("guess", json!(3))] {
+        let mut raw = open(&server).await;
+        let challenge = raw.ask(hello("realm1", "wampcra", "salty")).await;
+        let extra = &challenge[2];
+        assert_eq!((&extra["iterations"], &extra["keylen"]), (&json!(20), &json!(24)));
+        let salt = Salt {
+            salt: extra["salt"].as_str().expect("text").to_owned(),
+            iterations: 20,
+            key_length: 24,
+        };
+        let text = extra["challenge"].as_str().expect("text");
+        let signature = sign_challenge(derive_key(secret, &salt).as_bytes(), text);
+        assert_eq!(raw.ask(json!([5, signature, {}])).await[0], expected, "{secret}");
+    }
+    let mut raw = open(&server).await;
+    let refused = raw.ask(hello("realm1", "anonymous", "")).await;
+    assert_eq!(refused[2], "wamp.error.no_auth_method");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn guessing_is_slowed_for_who_guesses_and_for_nobody_else() {
+    let server = start(private(), LOGINS).await;
+    let mut told = Vec::new();
+    for _ in 0..8 {
+        let mut raw = open(&server).await;
+        let refused = by_ticket(&mut raw, "realm1", "tim", "guess").await;
+        assert_eq!(refused[2], FAILED, "{refused}");
+        told.push(refused[1]["message"].as_str().unwrap_or_default().to_owned());
+    }
+    let slowed = told.iter().filter(|text| text.starts_with("Too many tries")).count();
+    assert!((2..=3).contains(&slowed), "{told:?}");
+    let mut raw = open(&server).await;
+    let refused = by_ticket(&mut raw, "realm1", "tim", "a long ticket").await;
+    assert_eq!(refused[0], 3, "now the right one has to wait too: {refused}");
+    let mut raw = open(&server).await;
+    assert_eq!(
+        raw.ask(hello("realm1", "wampcra", "salty")).await[0],
+        4,
+        "another name does not"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_does_not_answer_a_challenge_is_closed_in_time() {
+    let mut config = private();
+    config.connections.handshake = Duration::from_millis(500);
+    let server = start(config, LOGINS).await;
+    let mut raw = open(&server).await;
+    let begin = Instant::now();
+    assert_eq!(raw.ask(hello("realm1", "ticket", "tim")).await[0], 4);
+    let abort = raw.next().await.message();
+    assert_eq!(abort[2], "wamp.error.protocol_violation", "{abort}");
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    let mut raw = open(&server).await;
+    raw.text(&format!("[1,\"realm1\",{{\"x\":\"{}\"}}]", "x".repeat(70_000)))
+        .await;
+    assert_eq!(
+        raw.next().await.message()[2],
+        "wamp.error.payload_size_exceeded",
+        "before it is known who that is"
+    );
+    server.stop().await;
+}
+
+const REALMS: &str = r#"
+    [[realm]]
+    name = "one"
+    [realm.authentication]
+    anonymous = "guest"
+    [[realm.role]]
+    name = "guest"
+    [[realm.role.permission]]
+    uri = "t"
+    allow = ["publish", "subscribe"]
+
+    [[realm]]
+    name = "two"
+    [realm.authentication]
+    anonymous = "visitor"
+    [[realm.role]]
+    name = "visitor"
+    [[realm.role.permission]]
+    uri = "t"
+    allow = ["publish", "subscribe"]
+    [[realm.role.permission]]
+    uri = "only.here"
+    allow = ["subscribe"]
+"#;
+
+#[tokio::test]
+async fn realms_are_apart_and_a_socket_goes_from_one_to_the_other() {
+    let server = start(private(), REALMS).await;
+    let mut one = anonymous(&server, "one").await;
+    let mut two = anonymous(&server, "two").await;
+    for raw in [&mut one, &mut two] {
+        assert_eq!(raw.ask(json!([32, 1, {}, "t"])).await[0], 33);
+    }
+    let denied = one.ask(json!([32, 2, {}, "only.here"])).await;
+    assert_eq!(denied[4], "wamp.error.not_authorized");
+    assert_eq!(two.ask(json!([32, 2, {}, "only.here"])).await[0], 33);
+    let mut sender = anonymous(&server, "two").await;
+    assert_eq!(sender.ask(json!([16, 1, {"acknowledge": true}, "t", [2]])).await[0], 17);
+    assert_eq!(two.next().await.message()[4], json!([2]));
+    let second = hello("one", "anonymous", "");
+    sender.send(second.clone()).await;
+    assert_eq!(
+        sender.next().await.message()[2],
+        "wamp.error.protocol_violation",
+        "it is in a session"
+    );
+    let mut sender = anonymous(&server, "two").await;
+    sender.send(json!([6, {}, "wamp.close.close_realm"])).await;
+    sender.send(second).await;
+    assert_eq!(sender.next().await.message()[0], 6);
+    let welcome = sender.next().await.message();
+    assert_eq!(
+        (&welcome[0], &welcome[2]["authrole"]),
+        (&json!(2), &json!("guest")),
+        "{welcome}"
+    );
+    assert_eq!(sender.ask(json!([16, 1, {"acknowledge": true}, "t", [1]])).await[0], 17);
+    assert_eq!(
+        one.next().await.message()[4],
+        json!([1]),
+        "the event of the other realm never came"
+    );
+    let mut lost = open(&server).await;
+    assert_eq!(
+        lost.ask(hello("three", "anonymous", "")).await[2],
+        "wamp.error.no_such_realm"
+    );
+    let stats = |name: &str| server.realm_named(name).expect("a realm").stats().router.sessions;
+    assert_eq!((stats("one"), stats("two")), (2, 1));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn each_limit_of_a_role_is_refused_by_a_named_error() {
+    let server = start(
+        private(),
+        r#"
+        [authentication]
+        anonymous = "small"
+        [[role]]
+        name = "small"
+        limits = { subscriptions = 2, registrations = 2, patterns = 1, calls = 1, testaments = 1, message = 2000 }
+        [[role.permission]]
+        uri = ""
+        match = "prefix"
+        allow = ["call", "register", "publish", "subscribe"]
+        "#,
+    )
+    .await;
+    let mut raw = anonymous(&server, "realm1").await;
+    let busy = "coati.error.busy";
+    assert_eq!(raw.ask(json!([32, 1, {"match": "prefix"}, "a."])).await[0], 33);
+    assert_eq!(
+        raw.ask(json!([32, 2, {"match": "prefix"}, "b."])).await[4],
+        busy,
+        "patterns"
+    );
+    assert_eq!(raw.ask(json!([32, 3, {}, "c"])).await[0], 33);
+    assert_eq!(raw.ask(json!([32, 4, {}, "d"])).await[4], busy, "subscriptions");
+    for (request, procedure) in [(5, "p"), (6, "q")] {
+        assert_eq!(raw.ask(json!([64, request, {}, procedure])).await[0], 65);
+    }
+    assert_eq!(raw.ask(json!([64, 7, {}, "r"])).await[4], busy, "registrations");
+    assert_eq!(raw.ask(json!([48, 8, {}, "p"])).await[0], 68);
+    assert_eq!(raw.ask(json!([48, 9, {}, "q"])).await[4], busy, "calls");
+    raw.send(json!([70, 1, {}])).await;
+    assert_eq!(raw.next().await.message()[0], 50);
+    let testament = |request| json!([48, request, {}, "wamp.session.add_testament", ["t", [], {}]]);
+    assert_eq!(raw.ask(testament(10)).await[0], 50);
+    assert_eq!(raw.ask(testament(11)).await[4], busy, "testaments");
+    raw.send(json!([16, 12, {}, "t", ["x".repeat(2000)]])).await;
+    assert_eq!(
+        raw.next().await.message()[2],
+        "wamp.error.payload_size_exceeded",
+        "message"
+    );
+    assert!(matches!(raw.next().await, Seen::Closed(1009, _)));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_role_has_its_own_rate_of_calls_and_its_own_queue() {
+    let server = start(
+        private(),
+        r#"
+        [authentication]
+        anonymous = "small"
+        [[role]]
+        name = "small"
+        limits = { calls_per_second = 1, queue_messages = 5 }
+        [[role.permission]]
+        uri = ""
+        match = "prefix"
+        allow = ["call", "publish", "subscribe"]
+        "#,
+    )
+    .await;
+    let mut raw = anonymous(&server, "realm1").await;
+    let mut answers = Vec::new();
+    for request in 1..=10 {
+        answers.push(raw.ask(json!([48, request, {}, "nobody"])).await[4].clone());
+    }
+    let refused = answers.iter().filter(|error| **error == "coati.error.busy").count();
+    assert!(
+        (4..=6).contains(&refused),
+        "four at once, then one per second: {answers:?}"
+    );
+    server.stop().await;
+}
