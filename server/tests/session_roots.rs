@@ -14,6 +14,7 @@ use coati_server::{
 use futures::{FutureExt, future::LocalBoxFuture};
 use shared::{
     intent::{Intent, Operation},
+    node::pairing::stop_pair,
     platform::default_platform,
     prelude::*,
     session_root::{ClientMember, PairingOffer, Resume, START_SESSION, ServerMember, SessionStarted, StartSession},
@@ -27,9 +28,21 @@ use shared::{
 use support::{PASSWORD, log_in, private};
 use tokio::task::LocalSet;
 
-/// A controller that does nothing, for a view that lies.
-#[node]
+#[contract]
+trait Finishes {
+    /// Stops its context.
+    async fn finish(&self) -> Result<()>;
+}
+
+/// A controller that does nothing but end, for a view that lies.
+#[node(Finishes)]
 struct Plain {}
+
+impl Finishes for Plain {
+    async fn finish(&self) -> Result<()> {
+        stop_pair(self).await
+    }
+}
 
 impl Controller for Plain {
     fn paired(self: Rc<Self>) -> LocalBoxFuture<'static, Result<()>> {
@@ -41,6 +54,7 @@ impl Controller for Plain {
 #[node(ClientMember)]
 struct Browser {
     answer: String,
+    dropped: Value<Vec<String>>,
 }
 
 impl ClientMember for Browser {
@@ -48,7 +62,8 @@ impl ClientMember for Browser {
         Ok(self.answer.clone())
     }
 
-    async fn drop_view(&self, _name: String) -> Result<()> {
+    async fn drop_view(&self, name: String) -> Result<()> {
+        self.dropped.update(|dropped| dropped.push(name));
         Ok(())
     }
 }
@@ -233,6 +248,35 @@ async fn a_view_is_below_the_browsers_own_member_and_nowhere_else() {
         assert_eq!(open(elsewhere).await, Err(ErrorKind::InvalidArgument));
         assert_eq!(open(format!("{base}.clients")).await, Err(ErrorKind::InvalidArgument));
         assert_eq!(open(format!("{base}.client.plain_1")).await, Ok("plain_1".to_owned()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_controller_that_stops_its_context_takes_the_view_away() {
+    local(async |server| {
+        let anna = join(server, "anna").await;
+        let base = start(&anna, None).await.base;
+        let context = NodeContext::root(default_platform(), Some(anna.clone()));
+        let at = Path::root(&base).expect("a base").join("client").expect("a path");
+        let browser = Browser::new(format!("{at}.plain_1"));
+        browser.node_bind(&at, &context).await.expect("it binds");
+        let members = browser.remote::<dyn ServerMember>("@server").expect("it resolves");
+        for _ in 0..2 {
+            let opened = members.open(Intent::view("plain"), None).await;
+            assert_eq!(opened.as_deref(), Ok("plain_1"), "the name is free again");
+            let controller = browser.remote::<dyn Finishes>("@server.plain_1").expect("it resolves");
+            let ended = controller.finish().await.map_err(|error| error.kind);
+            assert_eq!(ended, Err(ErrorKind::Canceled), "it ends in the midst of its own call");
+        }
+        let heard = async {
+            while browser.dropped.get().len() < 2 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let heard = tokio::time::timeout(Duration::from_secs(5), heard).await;
+        heard.expect("the browser is told");
+        assert_eq!(browser.dropped.get(), ["plain_1", "plain_1"]);
     })
     .await;
 }

@@ -62,3 +62,16 @@ pub fn random_hex(platform: &dyn Platform, length: usize) -> String {
         text
     })
 }
+
+/// Lets every other task that is ready run once.
+pub async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}

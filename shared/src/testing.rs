@@ -17,7 +17,7 @@ pub use weather::{Cut, Weather};
 pub use crate::node::fault::{Fault, commit};
 
 use crate::node::NodeContext;
-pub use crate::platform::{default_platform, run_local as run};
+pub use crate::platform::{default_platform, run_local as run, yield_now};
 
 /// A context without a way to other trees: everything stays local.
 #[must_use]
@@ -31,17 +31,4 @@ pub async fn settle() {
     for _ in 0..100 {
         yield_now().await;
     }
-}
-
-/// Lets every other task that is ready run once.
-pub async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return std::task::Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        std::task::Poll::Pending
-    })
-    .await;
 }

@@ -5,8 +5,8 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 use coati_shared::{
     node::stream::WINDOW,
     prelude::*,
-    testing::{self, Placement, settle, yield_now},
-    wamp::value::Dynamic,
+    testing::{self, Placement, Realm, settle, yield_now},
+    wamp::{message::CallOptions, payload::Payload, uri::Uri, value::Dynamic},
 };
 use futures::{TryStreamExt, future, stream};
 use serde::{Deserialize, Serialize};
@@ -206,6 +206,28 @@ async fn wrappers_are_around_the_whole_stream_and_may_refuse_it(at: Placement) -
     assert_eq!(ended.get(), 1);
     let refused = remote.broken().next().await.expect("an item").unwrap_err();
     assert_eq!(refused.kind, ErrorKind::NotAuthorized);
+    Ok(())
+}
+
+#[testing::test]
+async fn a_reader_in_another_language_gets_all_as_the_link_takes_it() -> Result<()> {
+    let realm = Realm::new();
+    let (near, far) = (realm.peer("node").await?, realm.context("node").await?);
+    let table = Table::new(Cell::new(0), Rc::default());
+    table.node_bind("test.table", &far).await?;
+    let count = |count: u64| Payload::encode(near.codec(), &(count,));
+    let options = CallOptions::default;
+    let (rows, came) = (Uri::strict("test.table.rows")?, Rc::new(Cell::new(0_u64)));
+    let counted = came.clone();
+    let counts = Rc::new(move |_| counted.set(counted.get() + 1));
+    near.call_progressive(&rows, count(5_000)?, options(), counts).await?;
+    assert_eq!((came.get(), table.made.get()), (5_000, 5_000));
+    table.made.set(0);
+    let mut parts = near.call_stream(&rows, count(1_000_000)?, options());
+    parts.next().await.expect("an item")?;
+    drop(parts);
+    settle().await;
+    assert!(table.made.get() < 100_000, "{}", table.made.get());
     Ok(())
 }
 

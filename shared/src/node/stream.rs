@@ -2,7 +2,8 @@
 //!
 //! The callee is asked for no more than its reader can take. In one tree it runs only while the caller reads. Across
 //! the wire it may be [`WINDOW`] items ahead; the caller grants more as it reads, by the built-in call `node_more`. A
-//! caller in another language does not know of that: it gets the items as fast as the link takes them.
+//! caller in another language does not know of that: it gets the items as fast as the callee's link takes them, and if it
+//! cannot keep up it is a slow peer to the router.
 
 use std::{
     cell::{Cell, RefCell},
@@ -29,7 +30,7 @@ use super::{
 use crate::{
     contract::ContractInfo,
     error::{Error, ErrorKind, Result},
-    platform::PlatformRef,
+    platform::{PlatformRef, yield_now},
     signal::replay::NAME_LIMIT,
     wamp::{
         codec::CodecId,
@@ -102,8 +103,13 @@ impl<T: Serialize> Outlet<T> {
                 codec,
                 allowance,
             } => {
-                if let Some(open) = allowance {
-                    open.allowance.take().await;
+                match allowance {
+                    Some(open) => open.allowance.take().await,
+                    None => {
+                        progress.room().await;
+                        // The callee may never wait by itself, and others live on its thread.
+                        yield_now().await;
+                    }
                 }
                 progress.send(Payload::encode(*codec, &(item,))?)
             }

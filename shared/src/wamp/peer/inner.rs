@@ -15,7 +15,7 @@ use futures::{
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    platform::{PlatformRef, random_hex},
+    platform::{PlatformRef, random_hex, yield_now},
     wamp::{
         codec::CodecId,
         id::{RegistrationId, RequestId, SubscriptionId},
@@ -463,6 +463,17 @@ impl Inner {
             let this = Rc::clone(self);
             self.platform.spawn_local(Box::pin(async move { this.flush().await }));
         }
+    }
+
+    /// Whether more than so many messages wait for the link.
+    pub(super) fn is_behind(&self, most: usize) -> bool {
+        !self.is_closed() && self.outbox_len() > most
+    }
+
+    /// Waits until the link takes a message, and lets others run.
+    pub(super) async fn link_moves(&self) {
+        self.sink.room().await;
+        yield_now().await;
     }
 
     /// Empties the outbox as the link takes it. The message under way stays in front, so that nothing overtakes it.

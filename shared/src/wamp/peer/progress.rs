@@ -20,6 +20,9 @@ use super::{Peer, inner::Inner};
 /// How many results a [`CallStream`] keeps for a reader that is behind.
 pub const MOST_WAITING: usize = 1_024;
 
+/// How many messages wait for the link before [`Progress::room`] waits.
+pub const AHEAD: usize = 64;
+
 /// A callee's way to send results before the last one. Cheap to clone; useless once the call is over.
 #[derive(Clone)]
 pub struct Progress {
@@ -51,6 +54,13 @@ impl Progress {
     #[must_use]
     pub const fn is_wanted(&self) -> bool {
         self.wanted
+    }
+
+    /// Waits until at most [`AHEAD`] messages wait for the link: for callees that have results without end.
+    pub async fn room(&self) {
+        while let Some(inner) = self.inner.upgrade().filter(|inner| inner.is_behind(AHEAD)) {
+            inner.link_moves().await;
+        }
     }
 
     /// Sends a result before the last; never waits. Does nothing if the caller does not take more than one.
