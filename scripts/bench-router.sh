@@ -28,7 +28,7 @@ start() {
     local port name=$1
     port=$(free_port)
     case $name in
-        ours) RUST_LOG=warn setsid "$programs/router" --addr "127.0.0.1:$port" --realm realm1 & url=ws://127.0.0.1:$port/ws dialect=wamp ;;
+        ours) RUST_LOG=warn,coati_server::server=info setsid "$programs/router" --addr "127.0.0.1:$port" --realm realm1 & url=ws://127.0.0.1:$port/ws dialect=wamp ;;
         bare) setsid "$programs/bare" --addr "127.0.0.1:$port" & url=ws://127.0.0.1:$port dialect=bare ;;
         crossbar)
             mkdir -p "$work/bench-crossbar"
@@ -56,6 +56,8 @@ for round in $(seq "$rounds"); do
         stop
     done
 done
+# What our router allows, as it says itself.
+grep -hm1 "limits in force" "$results/ours.server.log" || true
 # Memory and many connections need a server that has done nothing else.
 for name in "${peers[@]}"; do
     start "$name"

@@ -1,6 +1,6 @@
 //! The life of a connection between socket and realm, whatever the socket is made of.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use shared::wamp::{CodecId, Uri, router::Principal, uri::close};
 
@@ -16,6 +16,7 @@ use crate::{
 
 mod batch;
 pub mod fuzzing;
+mod patience;
 mod rate;
 mod rawsocket;
 mod reader;
@@ -79,29 +80,31 @@ impl Connection {
             audited: self.audited.then_some(user),
             rate: self.counted.then(|| CallRate::new(&self.limits)),
         };
-        let exchange = async {
-            let (reading, writing) = (reader.run(), writer::run(outgoing, self.codec, &queue, &attached));
-            tokio::pin!(reading, writing);
+        // Each is pinned where it is made: a future that is moved into another takes its memory twice, in every task.
+        let mut reading = pin!(reader.run());
+        let mut writing = pin!(writer::run(outgoing, self.codec, &queue, &attached));
+        let exchange = pin!(async {
             tokio::select! {
-                end = &mut reading => match end {
+                end = reading.as_mut() => match end {
                     End::Gone => {}
-                    End::Refused => writing.await,
+                    End::Refused => writing.as_mut().await,
                 },
                 // The farewell is out. What still comes is read and ignored, lest the system takes the farewell back.
-                () = &mut writing => {
-                    reading.await;
+                () = writing.as_mut() => {
+                    reading.as_mut().await;
                 }
             }
-        };
-        let farewell = async {
+        });
+        let farewell = pin!(async {
             queue.ended().await;
             tokio::time::sleep(self.limits.farewell).await;
-        };
-        let login = async {
+        });
+        let login_ends = pin!(login_ends);
+        let login = pin!(async {
             let text = login_ends.await;
             attached.kill(close::KILLED, Some(text.to_owned()));
             std::future::pending::<()>().await;
-        };
+        });
         tokio::select! {
             () = exchange => {}
             () = farewell => {}

@@ -109,10 +109,10 @@ async fn answer(realm: &RealmHandle, roots: Arc<Roots>, main: Handle) -> Result<
 async fn start(roots: Arc<Roots>, invocation: Invocation) -> Result<SessionStarted, NodeError> {
     let unknown = || NodeError::new(ErrorKind::NotAuthorized, "The router did not say who is calling.");
     let session = invocation.details.caller.ok_or_else(unknown)?;
-    let login = invocation.details.caller_authid.clone().ok_or_else(unknown)?;
-    let role = invocation.details.caller_authrole.clone().ok_or_else(unknown)?;
+    let login = invocation.details.caller_authid.as_deref().ok_or_else(unknown)?;
+    let role = invocation.details.caller_authrole.as_deref().ok_or_else(unknown)?;
     let (request,): (StartSession,) = invocation.payload.decode_args()?;
-    roots.start(session, login, role, request).await
+    roots.start(session, login.to_owned(), role.to_owned(), request).await
 }
 
 /// Joins the realm as a trusted peer of the server's own.

@@ -74,6 +74,12 @@ pub(crate) fn metrics() -> &'static PrometheusHandle {
     })
 }
 
+/// Bytes in the queues to all peers now.
+#[expect(clippy::cast_precision_loss, reason = "sizes of queues are far below 2^52")]
+pub(crate) fn set_queue_bytes(bytes: usize) {
+    metrics::gauge!(QUEUE_BYTES).set(bytes as f64);
+}
+
 fn describe() {
     metrics::describe_gauge!(SESSIONS, "open WAMP sessions, by realm");
     metrics::describe_gauge!(CONNECTIONS, "open WebSocket connections");

@@ -4,6 +4,7 @@ use coati_shared::wamp::{
     CodecId, MatchPolicy, Message, Payload, PublicationId, RegistrationId, RequestId, SessionId, SubscriptionId, Uri,
     message::*,
     role::{Role, Roles},
+    uri::Name,
     value::Dynamic,
 };
 use proptest::{collection::vec, option, prelude::*};
@@ -256,8 +257,8 @@ fn event_details() -> impl Strategy<Value = EventDetails> {
                 let (publisher, publisher_authid, publisher_authrole) = who;
                 EventDetails {
                     publisher,
-                    publisher_authid,
-                    publisher_authrole,
+                    publisher_authid: publisher_authid.as_deref().map(Name::from),
+                    publisher_authrole: publisher_authrole.as_deref().map(Name::from),
                     topic,
                     retained,
                     acknowledged_delivery,
@@ -273,12 +274,12 @@ fn event_details() -> impl Strategy<Value = EventDetails> {
 fn publish_subscribe(codec: CodecId) -> impl Strategy<Value = Message> {
     prop_oneof![
         (request(), publish_options(), uri(), payload(codec)).prop_map(|(request, options, topic, payload)| {
-            Message::Publish(Publish {
+            Message::Publish(Box::new(Publish {
                 request,
                 options,
                 topic,
                 payload,
-            })
+            }))
         }),
         (request(), publication())
             .prop_map(|(request, publication)| Message::Published(Published { request, publication })),
@@ -355,8 +356,8 @@ fn invocation_details() -> impl Strategy<Value = InvocationDetails> {
                 let (caller, caller_authid, caller_authrole) = who;
                 InvocationDetails {
                     caller,
-                    caller_authid,
-                    caller_authrole,
+                    caller_authid: caller_authid.as_deref().map(Name::from),
+                    caller_authrole: caller_authrole.as_deref().map(Name::from),
                     procedure,
                     receive_progress,
                     progress,

@@ -1,6 +1,11 @@
 //! The reading half of a socket: frames to messages to the realm. The only place that waits for room.
 
-use std::sync::Arc;
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+};
 
 use axum::body::Bytes;
 use shared::wamp::{
@@ -9,17 +14,23 @@ use shared::wamp::{
     router::{Class, Outgoing},
     uri::error,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use super::{
     batch,
+    patience::{Patience, Ring},
     rate::CallRate,
     wire::{Came, Incoming, Silence},
     writer::INVALID_TEXT,
 };
 use crate::{
     config::ConnectionLimits,
-    router::{SocketLimits, queue::Outbound, realm::Attached, realms::Usher},
+    router::{
+        SocketLimits,
+        queue::Outbound,
+        realm::{Attached, Turn},
+        realms::Usher,
+    },
     telemetry::{self, AUDIT},
 };
 
@@ -54,15 +65,16 @@ impl<I: Incoming> Reader<'_, I> {
     /// Reads until the peer is gone. After a violation it goes on reading and ignores what comes, so that the reason can
     /// reach the peer.
     pub(super) async fn run(mut self) -> End {
-        // Until then the peer must have joined, whatever else comes: neither pings nor half a login buy time.
-        let mut hello_by = Some(Instant::now() + self.limits.handshake);
+        // It bounds the time until the peer has joined, whatever else comes: neither pings nor half a login buy time.
+        let (mut patience, first) = Patience::new(Instant::now(), self.limits);
+        let alarm = tokio::time::sleep_until(first);
+        tokio::pin!(alarm);
         loop {
             // Who does not read the answers may not ask for more.
             self.queue.relief().await;
-            let came = self.frame(hello_by).await;
+            let came = self.frame(&mut patience, alarm.as_mut()).await;
             let largest = match self.queue.granted() {
                 Some(granted) => {
-                    hello_by = None;
                     self.adopt(granted);
                     granted.message.unwrap_or(usize::MAX)
                 }
@@ -80,6 +92,11 @@ impl<I: Incoming> Reader<'_, I> {
                 Ok(Came::Message(bytes)) => {
                     if let Err(reason) = self.messages(bytes).await {
                         return self.violated(reason).await;
+                    }
+                    if self.queue.is_welcomed()
+                        && let Some(due) = patience.joined()
+                    {
+                        alarm.as_mut().reset(due);
                     }
                 }
                 Ok(Came::Unfit(reason)) => return self.violated(reason.to_owned()).await,
@@ -125,46 +142,71 @@ impl<I: Incoming> Reader<'_, I> {
     }
 
     /// The next frame. Asks a silent peer whether it is there.
-    async fn frame(&mut self, hello_by: Option<Instant>) -> Result<Came, Silence> {
-        if let Some(deadline) = hello_by {
-            let first = tokio::time::timeout_at(deadline, self.incoming.next()).await;
-            return first.unwrap_or_else(|_| {
-                if self.queue.is_welcomed() {
-                    return Ok(Came::Nothing);
-                }
-                Err(Silence::Broken(
-                    "HELLO and what the login needs did not come in time".to_owned(),
-                ))
-            });
+    async fn frame(&mut self, patience: &mut Patience, mut alarm: Pin<&mut Sleep>) -> Result<Came, Silence> {
+        loop {
+            // What is there already costs no look at the clock.
+            let mut was_silent = false;
+            let came = {
+                let mut next = pin!(self.incoming.next());
+                poll_fn(|context| {
+                    if let Poll::Ready(came) = next.as_mut().poll(context) {
+                        return Poll::Ready(Some(came));
+                    }
+                    was_silent = true;
+                    alarm.as_mut().poll(context).map(|()| None)
+                })
+                .await
+            };
+            let Some(came) = came else {
+                self.rang(patience, alarm.as_mut())?;
+                continue;
+            };
+            if was_silent {
+                patience.heard(Instant::now());
+            }
+            return came;
         }
-        if let Ok(frame) = tokio::time::timeout(self.limits.ping_after, self.incoming.next()).await {
-            return frame;
+    }
+
+    fn rang(&self, patience: &mut Patience, alarm: Pin<&mut Sleep>) -> Result<(), Silence> {
+        match patience.rang(Instant::now(), self.queue.is_welcomed()) {
+            Ring::Wait(until) => alarm.reset(until),
+            Ring::Ask(until) => {
+                self.queue.ping();
+                alarm.reset(until);
+            }
+            Ring::TooLate => {
+                let text = "HELLO and what the login needs did not come in time";
+                return Err(Silence::Broken(text.to_owned()));
+            }
+            Ring::Gone => {
+                tracing::info!("a peer does not answer any more");
+                return Err(Silence::Gone);
+            }
         }
-        self.queue.ping();
-        let answer = tokio::time::timeout(self.limits.pong_within, self.incoming.next()).await;
-        answer.unwrap_or_else(|_| {
-            tracing::info!("a peer does not answer any more");
-            Err(Silence::Gone)
-        })
+        Ok(())
     }
 
     /// Hands on what a frame holds.
     async fn messages(&mut self, mut bytes: Bytes) -> Result<(), String> {
         if !self.batched {
-            return self.message(bytes).await;
+            let turn = self.message(bytes)?;
+            turn.end().await;
+            return Ok(());
         }
         if bytes.is_empty() {
             return Err("A batch is not empty.".to_owned());
         }
         while !bytes.is_empty() {
             let message = batch::take(self.codec, &mut bytes)?;
-            self.message(message).await?;
+            let turn = self.message(message)?;
+            turn.end().await;
             self.queue.relief().await;
         }
         Ok(())
     }
 
-    async fn message(&mut self, bytes: Bytes) -> Result<(), String> {
+    fn message(&mut self, bytes: Bytes) -> Result<Turn, String> {
         let message = self.codec.decode(bytes).map_err(|error| error.text)?;
         if let Some(usher) = &mut self.usher {
             usher.sees(&message, self.attached);
@@ -180,10 +222,9 @@ impl<I: Incoming> Reader<'_, I> {
             let refusal = refusal(self.codec, code::CALL, call.request, error::BUSY, &text);
             self.queue
                 .push(Arc::new(Outgoing::new(Message::Error(refusal))), Class::Reply);
-            return Ok(());
+            return Ok(Turn::GoesOn);
         }
-        self.attached.deliver(message).await;
-        Ok(())
+        Ok(self.attached.deliver(message))
     }
 }
 
@@ -217,5 +258,64 @@ pub(super) fn refusal(
         details: ErrorDetails::default(),
         error: Uri::unchecked(error),
         payload: Payload::encode(codec, &(text,)).unwrap_or_else(|_| Payload::empty(codec)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::wamp::{
+        message::{Hello, HelloDetails},
+        router::{Principal, RouterConfig},
+    };
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+    use crate::router::realm::{Place, RealmHandle};
+
+    struct Fed(UnboundedReceiver<Bytes>);
+
+    impl Incoming for Fed {
+        async fn next(&mut self) -> Result<Came, Silence> {
+            self.0.recv().await.map(Came::Message).ok_or(Silence::Gone)
+        }
+
+        async fn drain(&mut self) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hello_counts_that_is_read_late_because_the_server_slept() {
+        let limits = ConnectionLimits::default();
+        let name = Uri::unchecked("realm1");
+        let realm = RealmHandle::start(name.clone(), RouterConfig::new(1), &limits);
+        let queue = Arc::new(Outbound::new(limits.queue));
+        let attached = realm.attach_socket(CodecId::Json, Principal::default(), queue.clone(), Place::Unix);
+        let (frames, fed) = unbounded_channel();
+        let reader = Reader {
+            incoming: Fed(fed),
+            codec: CodecId::Json,
+            batched: false,
+            queue: &queue,
+            attached: &attached,
+            limits: &limits,
+            usher: None,
+            granted: SocketLimits::default(),
+            audited: None,
+            rate: None,
+        };
+        let sending = async {
+            // The alarm rings before what came meanwhile is seen.
+            tokio::time::advance(limits.handshake).await;
+            tokio::task::yield_now().await;
+            let hello = Hello {
+                realm: name,
+                details: HelloDetails::default(),
+            };
+            let hello = CodecId::Json.encode(&Message::Hello(Box::new(hello)));
+            assert!(frames.send(hello).is_ok(), "it is still read");
+            drop(frames);
+        };
+        let (end, ()) = tokio::join!(reader.run(), sending);
+        assert_eq!(end, End::Gone);
+        assert!(queue.is_welcomed());
     }
 }

@@ -62,7 +62,7 @@ async fn write(
     );
     if let Message::Invocation(invocation) = message.message() {
         let answer = refusal(codec, code::INVOCATION, invocation.request, reason, text);
-        attached.deliver(Message::Error(answer)).await;
+        attached.deliver(Message::Error(answer)).end().await;
         return Ok(());
     }
     let instead = if let Message::Result(result) = message.message() {

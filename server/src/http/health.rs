@@ -80,6 +80,8 @@ pub(super) async fn metrics(State(app): State<App>, Extension(address): Extensio
     if !app.config.public_metrics && !address.0.is_loopback() {
         return guard::refuse("metrics", "The numbers of this server are not public.");
     }
+    // Sums that would cost each message something are made when somebody asks.
+    telemetry::set_queue_bytes(app.realm.stats().queue_bytes);
     let text = telemetry::metrics().render();
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],

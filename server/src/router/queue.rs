@@ -6,7 +6,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::body::Bytes;
@@ -18,7 +21,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::SocketLimits;
-use crate::{config::QueueLimits, telemetry};
+use crate::config::QueueLimits;
 
 /// What a message costs beside its arguments: a guess, good enough for a bound.
 const HEAD: usize = 64;
@@ -49,6 +52,10 @@ pub(crate) enum Pushed {
 pub(crate) struct Outbound {
     limits: QueueLimits,
     state: Mutex<State>,
+    /// The peer has joined, at least once.
+    welcomed: AtomicBool,
+    /// The reader of the same socket has to wait. Changes under the lock; the reader looks without taking that.
+    held_up: AtomicBool,
     /// Wakes the writer. One permit is enough: the writer takes everything that it finds.
     filled: Notify,
     /// Wakes the reader that waits in [`Self::relief`].
@@ -69,7 +76,6 @@ struct State {
     /// The newest question of the other side; answering that one answers all.
     pong: Option<Bytes>,
     closing: Option<Uri>,
-    welcomed: bool,
     /// What the role of the session may use.
     granted: SocketLimits,
     /// What was read last waits for a decision.
@@ -112,6 +118,8 @@ impl Outbound {
         Self {
             limits,
             state: Mutex::default(),
+            welcomed: AtomicBool::new(false),
+            held_up: AtomicBool::new(false),
             filled: Notify::new(),
             relieved: Notify::new(),
             ended: CancellationToken::new(),
@@ -127,8 +135,10 @@ impl Outbound {
         } else {
             class
         };
+        if matches!(message.message(), Message::Welcome(_)) {
+            self.welcomed.store(true, Ordering::Relaxed);
+        }
         let mut state = self.state();
-        state.welcomed |= matches!(message.message(), Message::Welcome(_));
         if state.closing.is_some() {
             return Pushed::Taken; // nobody reads it any more
         }
@@ -138,8 +148,8 @@ impl Outbound {
         }
         state.load(class).add(size);
         state.queue.push_back(Entry { message, class, size });
+        self.reconsider(&state);
         drop(state);
-        metrics::gauge!(telemetry::QUEUE_BYTES).increment(float(size));
         self.filled.notify_one();
         Pushed::Taken
     }
@@ -150,10 +160,10 @@ impl Outbound {
         if state.closing.is_none() {
             state.closing = Some(reason);
         }
+        self.reconsider(&state);
         drop(state);
         self.ended.cancel();
         self.filled.notify_one();
-        self.relieved.notify_one();
     }
 
     /// Forgets the events and invocations that wait: their reader is too slow, only the farewell is worth sending.
@@ -176,13 +186,9 @@ impl Outbound {
         let mut state = self.state();
         let (gone, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut state.queue).into_iter().partition(goes);
         state.queue = kept;
-        let mut bytes = 0;
         for entry in &gone {
             state.load(entry.class).take(entry.size);
-            bytes += entry.size;
         }
-        drop(state);
-        metrics::gauge!(telemetry::QUEUE_BYTES).decrement(float(bytes));
         gone.len()
     }
 
@@ -196,7 +202,7 @@ impl Outbound {
 
     /// Whether the peer has joined, at least once.
     pub(crate) fn is_welcomed(&self) -> bool {
-        self.state().welcomed
+        self.welcomed.load(Ordering::Relaxed)
     }
 
     /// Sets what the role of the session may use.
@@ -206,8 +212,7 @@ impl Outbound {
 
     /// What the role allows, once the peer has joined.
     pub(crate) fn granted(&self) -> Option<SocketLimits> {
-        let state = self.state();
-        state.welcomed.then_some(state.granted)
+        self.is_welcomed().then(|| self.state().granted)
     }
 
     /// Has the writer send a ping.
@@ -246,36 +251,37 @@ impl Outbound {
             return state.closing.clone().map(|reason| (Next::Close(reason), false));
         };
         let room = state.take(&entry, &self.limits);
-        let relieved = !self.needs_relief(&state);
+        self.reconsider(&state);
         drop(state);
-        metrics::gauge!(telemetry::QUEUE_BYTES).decrement(float(entry.size));
-        if relieved {
-            self.relieved.notify_one();
-        }
         Some((Next::Message(entry.message), room))
     }
 
     /// Has the reader of the same socket stop, or go on.
     pub(crate) fn pause(&self, paused: bool) {
-        self.state().paused = paused;
-        self.relieved.notify_one();
+        let mut state = self.state();
+        state.paused = paused;
+        self.reconsider(&state);
     }
 
     /// Waits while too many answers wait to be sent, or while paused. For the reader of the same socket, before it
     /// takes a request.
     pub(crate) async fn relief(&self) {
-        loop {
-            let woken = self.relieved.notified();
-            if !self.must_wait() {
-                return;
-            }
-            woken.await;
+        // A wake-up leaves a permit, so none is lost between looking and waiting.
+        while self.held_up.load(Ordering::Acquire) {
+            self.relieved.notified().await;
         }
     }
 
-    fn must_wait(&self) -> bool {
-        let state = self.state();
-        state.closing.is_none() && (state.paused || self.needs_relief(&state))
+    /// Has the reader wait or go on, by what is in the queue now.
+    fn reconsider(&self, state: &State) {
+        let held_up = state.closing.is_none() && (state.paused || self.needs_relief(state));
+        if held_up == self.held_up.load(Ordering::Relaxed) {
+            return;
+        }
+        self.held_up.store(held_up, Ordering::Release);
+        if !held_up {
+            self.relieved.notify_one();
+        }
     }
 
     /// Completes when the end was decided.
@@ -325,19 +331,8 @@ impl State {
     }
 }
 
-impl Drop for Outbound {
-    fn drop(&mut self) {
-        metrics::gauge!(telemetry::QUEUE_BYTES).decrement(float(self.bytes()));
-    }
-}
-
 fn in_parts(message: &Message) -> bool {
     matches!(message, Message::Result(result) if result.details.progress)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "sizes of queues are far below 2^52")]
-fn float(size: usize) -> f64 {
-    size as f64
 }
 
 #[cfg(test)]

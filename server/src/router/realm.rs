@@ -178,7 +178,7 @@ impl RealmHandle {
                     () = ended.cancelled() => None,
                 };
                 let Some(message) = message else { break };
-                attached.deliver(message).await;
+                attached.deliver(message).end().await;
             }
         });
         link
@@ -278,6 +278,24 @@ impl RealmHandle {
     }
 }
 
+/// Whether a reader may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Turn {
+    GoesOn,
+    Over,
+}
+
+impl Turn {
+    /// Before the next message: waits for the next turn if this one is over.
+    pub(crate) async fn end(self) {
+        match self {
+            Self::GoesOn => {}
+            Self::Over => tokio::task::yield_now().await,
+        }
+    }
+}
+
 /// A connection of a realm, held by its reader. Dropping it detaches the connection.
 pub(crate) struct Attached {
     seat: RwLock<Seat>,
@@ -318,13 +336,13 @@ impl Attached {
         drop(former);
     }
 
-    /// Hands over what was received, and waits for the next turn if this one is over.
-    pub(crate) async fn deliver(&self, message: Message) {
+    /// Hands over what was received.
+    pub(crate) fn deliver(&self, message: Message) -> Turn {
         let caused = self.with(|state, connection| state.message(connection, message));
-        if self.caused.fetch_add(caused, Ordering::Relaxed) + caused >= TURN {
-            self.caused.store(0, Ordering::Relaxed);
-            tokio::task::yield_now().await;
-        }
+        let caused = self.caused.load(Ordering::Relaxed) + caused;
+        // Only the task of the connection counts here.
+        self.caused.store(caused % TURN, Ordering::Relaxed);
+        if caused < TURN { Turn::GoesOn } else { Turn::Over }
     }
 
     /// Ends the session for a frame that is no message.
@@ -367,7 +385,7 @@ mod tests {
             realm: Uri::unchecked(REALM),
             details: HelloDetails::default(),
         };
-        attached.deliver(Message::Hello(Box::new(hello))).await;
+        attached.deliver(Message::Hello(Box::new(hello))).end().await;
         assert!(queue.is_welcomed());
         (attached, queue)
     }
@@ -386,7 +404,7 @@ mod tests {
             options: SubscribeOptions::default(),
             topic: topic.clone(),
         };
-        subscriber.deliver(Message::Subscribe(subscribe)).await;
+        subscriber.deliver(Message::Subscribe(subscribe)).end().await;
         let reading = tokio::spawn(async move {
             let mut events = 0;
             while let (Next::Message(message), _) = queue.next().await {
@@ -405,7 +423,7 @@ mod tests {
                 topic: topic.clone(),
                 payload: Payload::empty(CodecId::Json),
             };
-            publisher.deliver(Message::Publish(publish)).await;
+            publisher.deliver(Message::Publish(Box::new(publish))).end().await;
         }
         assert_eq!(reading.await.expect("it ends"), EVENTS);
         assert_eq!(realm.stats().slow_peers, 0);

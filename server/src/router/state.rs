@@ -1,7 +1,7 @@
 //! The pure router of a realm with the queues of its peers: takes one input at a time and carries out what comes of it.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -55,6 +55,8 @@ pub(super) struct RealmState {
     slow_peers: u64,
     /// Messages sent since the beginning.
     sent: u64,
+    /// Empty between inputs.
+    outputs: Vec<Output>,
     origin: Instant,
     /// When the alarm is set for; never later than the router's next deadline.
     alarm: Option<Duration>,
@@ -83,6 +85,7 @@ impl RealmState {
             closed: false,
             slow_peers: 0,
             sent: 0,
+            outputs: Vec::new(),
             origin: Instant::now(),
             alarm: None,
             own,
@@ -214,8 +217,11 @@ impl RealmState {
 
     /// Has the router handle an input and carries out what comes of it.
     pub(super) fn feed(&mut self, input: Input) {
-        let mut outputs: VecDeque<Output> = self.router.handle(input).into();
-        while let Some(output) = outputs.pop_front() {
+        // Its memory is used again. The first output is the last element.
+        let mut outputs = std::mem::take(&mut self.outputs);
+        self.router.handle_into(input, &mut outputs);
+        outputs.reverse();
+        while let Some(output) = outputs.pop() {
             match output {
                 Output::Send {
                     connection,
@@ -224,15 +230,16 @@ impl RealmState {
                 } => {
                     if let Some(refused) = self.send(connection, message, class) {
                         // What the router makes of a refusal comes before whatever else it wanted.
-                        for output in self.router.handle(refused).into_iter().rev() {
-                            outputs.push_front(output);
-                        }
+                        let mut instead = self.router.handle(refused);
+                        instead.reverse();
+                        outputs.append(&mut instead);
                     }
                 }
                 Output::Store(change) => {
                     let numbers = change.number..=change.number;
                     if !self.history.as_ref().is_some_and(|history| history.store(change)) {
-                        outputs.extend(self.router.handle(Input::Stored { numbers, kept: false }));
+                        let after = self.router.handle(Input::Stored { numbers, kept: false });
+                        outputs.splice(0..0, after.into_iter().rev());
                     }
                 }
                 Output::Pause { connection, paused } => {
@@ -243,12 +250,32 @@ impl RealmState {
                 Output::Close { connection, reason } => self.close(connection, &reason),
             }
         }
+        self.outputs = outputs;
     }
 
     /// Puts a message into its queue. Returns what to tell the router if there was no room.
     fn send(&mut self, connection: ConnectionId, message: Arc<Outgoing>, class: Class) -> Option<Input> {
+        self.sent += 1;
+        // Whatever opens or ends a session is of this class; the rest need not be looked at.
+        let over = match class {
+            Class::Control => self.note(connection, message.message()),
+            Class::Reply | Class::Invocation | Class::Event | Class::Resumable => None,
+        };
+        let peer = self.peers.get(&connection)?;
+        let refused = match peer.queue.push(&message, class) {
+            Pushed::Taken => None,
+            Pushed::Full => self.refused(connection, message, class),
+        };
+        if let Some(session) = over {
+            self.forget(session);
+        }
+        refused
+    }
+
+    /// Notes the sessions that open and end. Returns the one that is over with this message.
+    fn note(&mut self, connection: ConnectionId, message: &Message) -> Option<SessionId> {
         let peer = self.peers.get_mut(&connection)?;
-        if let Message::Welcome(welcome) = message.message() {
+        if let Message::Welcome(welcome) = message {
             peer.session = Some(welcome.session);
             peer.authid = welcome.details.authid.clone().unwrap_or_default();
             let role = welcome.details.authrole.as_deref().unwrap_or_default();
@@ -261,7 +288,7 @@ impl RealmState {
                 tracing::info!(session = welcome.session.get(), user = ?peer.authid, %address, "joined");
             }
         }
-        if let (Message::Abort(abort), Some(address)) = (message.message(), peer.address) {
+        if let (Message::Abort(abort), Some(address)) = (message, peer.address) {
             if abort.reason == error::PROTOCOL_VIOLATION {
                 metrics::counter!(telemetry::VIOLATIONS).increment(1);
             }
@@ -269,22 +296,15 @@ impl RealmState {
             let text = abort.details.message.as_deref().unwrap_or_default();
             tracing::info!(reason = ?abort.reason, ?text, user = ?peer.authid, %address, "session refused");
         }
-        if let (Message::Goodbye(_), Some(session)) = (message.message(), peer.session) {
-            // The session is over although the connection may open another one.
-            peer.session = None;
-            let taken = self.push(connection, message, class);
-            self.forget(session);
-            return taken;
-        }
-        self.push(connection, message, class)
+        // The connection may open another session.
+        matches!(message, Message::Goodbye(_))
+            .then(|| peer.session.take())
+            .flatten()
     }
 
-    fn push(&mut self, connection: ConnectionId, message: Arc<Outgoing>, class: Class) -> Option<Input> {
-        self.sent += 1;
-        let peer = self.peers.get_mut(&connection)?;
-        if peer.queue.push(&message, class) == Pushed::Taken {
-            return None;
-        }
+    /// What to tell the router about a message that found no room.
+    fn refused(&mut self, connection: ConnectionId, message: Arc<Outgoing>, class: Class) -> Option<Input> {
+        let peer = self.peers.get(&connection)?;
         match class {
             Class::Invocation => {
                 peer.queue.wait_for_room(connection, &self.own, &self.runtime);

@@ -88,8 +88,8 @@ impl Who {
         Self {
             identity: Rc::new(Identity {
                 session: details.caller,
-                authid: details.caller_authid,
-                authrole: details.caller_authrole,
+                authid: details.caller_authid.as_deref().map(str::to_owned),
+                authrole: details.caller_authrole.as_deref().map(str::to_owned),
             }),
             trace: details.trace.map(|trace| Trace::Text(trace.into())),
         }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use element::{Element, Elements, Kind};
-pub(crate) use writer::{FrameWriter, ListWriter, payload_count};
+pub(crate) use writer::{Details, FrameWriter, ListWriter, payload_count};
 
 use crate::{
     platform::PREFERS_SIZE,
@@ -147,6 +147,13 @@ impl CodecId {
         self.split(&wrapped).is_ok()
     }
 
+    /// How many bytes options or details take, nearly.
+    pub(crate) fn size_of_details(self, details: &impl Details) -> usize {
+        let mut writer = FrameWriter::new(self, 1, 64);
+        writer.details(details);
+        writer.finish().len()
+    }
+
     pub(crate) fn value_to_bytes<T: Serialize + ?Sized>(self, value: &T) -> Result<Bytes, String> {
         let mut buffer = Vec::with_capacity(64);
         self.value_to_buffer(value, &mut buffer)?;
@@ -182,6 +189,24 @@ impl CodecId {
             Self::Json => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
             Self::Msgpack => msgpack::from_slice(bytes),
             Self::Cbor => cbor::from_slice(bytes),
+        }
+    }
+
+    /// The number, if it is written as a plain whole one. Others are left to serde, which also words the errors.
+    pub(crate) fn plain_number(self, bytes: &[u8]) -> Option<u64> {
+        match self {
+            Self::Json => json::plain_number(bytes),
+            Self::Msgpack => msgpack::plain_number(bytes),
+            Self::Cbor => cbor::plain_number(bytes),
+        }
+    }
+
+    /// The text, if its bytes are those of the frame.
+    pub(crate) fn plain_text(self, bytes: &[u8]) -> Option<&str> {
+        match self {
+            Self::Json => json::plain_text(bytes),
+            Self::Msgpack => msgpack::plain_text(bytes),
+            Self::Cbor => cbor::plain_text(bytes),
         }
     }
 

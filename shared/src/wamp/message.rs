@@ -278,7 +278,7 @@ pub enum Message {
     Authenticate(Authenticate),
     Goodbye(Goodbye),
     Error(ErrorMessage),
-    Publish(Publish),
+    Publish(Box<Publish>),
     Published(Published),
     Subscribe(Subscribe),
     Subscribed(Subscribed),
@@ -454,5 +454,16 @@ impl Message {
             details: CloseDetails { message },
             reason: Uri::unchecked(reason),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_small_because_they_are_moved_about_a_lot() {
+        let size = size_of::<Message>();
+        assert!(size <= 200, "{size} bytes: put what is rare or large into a box");
     }
 }

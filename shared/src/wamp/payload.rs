@@ -26,15 +26,17 @@ pub struct Payload {
     codec: CodecId,
     /// An encoded sequence; or, for opaque payloads of the WAMP extensions, one text or binary item. Empty = absent.
     args: Bytes,
-    /// An encoded map. Empty = absent.
-    kwargs: Bytes,
+    /// An encoded map. Rare, and kept apart because payloads are moved about a lot.
+    kwargs: Option<Box<Bytes>>,
 }
+
+static NO_KWARGS: Bytes = Bytes::new();
 
 /// Equal bytes in the same codec; payloads without arguments are equal in every codec.
 impl PartialEq for Payload {
     fn eq(&self, other: &Self) -> bool {
         self.args == other.args
-            && self.kwargs == other.kwargs
+            && self.kwargs() == other.kwargs()
             && (self.codec == other.codec || (self.is_empty() && other.is_empty()))
     }
 }
@@ -46,7 +48,7 @@ impl Payload {
         Self {
             codec,
             args: Bytes::new(),
-            kwargs: Bytes::new(),
+            kwargs: None,
         }
     }
 
@@ -71,7 +73,7 @@ impl Payload {
         Ok(Self {
             codec,
             args,
-            kwargs: Bytes::new(),
+            kwargs: None,
         })
     }
 
@@ -87,27 +89,24 @@ impl Payload {
                 "Keyword arguments must be a map.",
             ));
         }
-        self.kwargs = if self.codec.is_empty_map(&bytes) {
-            Bytes::new()
-        } else {
-            bytes
-        };
+        self.kwargs = (!self.codec.is_empty_map(&bytes)).then(|| Box::new(bytes));
         Ok(self)
     }
 
     /// A payload of bytes that a codec has already checked.
-    pub(crate) const fn from_checked(codec: CodecId, args: Bytes, kwargs: Bytes) -> Self {
+    pub(crate) fn from_checked(codec: CodecId, args: Bytes, kwargs: Bytes) -> Self {
+        let kwargs = (!kwargs.is_empty()).then(|| Box::new(kwargs));
         Self { codec, args, kwargs }
     }
 
     /// The same arguments in memory of their own, apart from the frame that they came in.
     #[must_use]
     pub fn detached(&self) -> Self {
-        Self {
-            codec: self.codec,
-            args: Bytes::copy_from_slice(&self.args),
-            kwargs: Bytes::copy_from_slice(&self.kwargs),
-        }
+        Self::from_checked(
+            self.codec,
+            Bytes::copy_from_slice(self.args()),
+            Bytes::copy_from_slice(self.kwargs()),
+        )
     }
 
     /// The codec that the bytes are in.
@@ -124,20 +123,20 @@ impl Payload {
 
     /// The encoded keyword arguments; empty if there are none.
     #[must_use]
-    pub const fn kwargs(&self) -> &Bytes {
-        &self.kwargs
+    pub fn kwargs(&self) -> &Bytes {
+        self.kwargs.as_deref().unwrap_or(&NO_KWARGS)
     }
 
     /// Whether there are no arguments of either kind.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.args.is_empty() && self.kwargs.is_empty()
+        self.args.is_empty() && self.kwargs.is_none()
     }
 
     /// How many bytes the arguments take.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.args.len() + self.kwargs.len()
+        self.args.len() + self.kwargs().len()
     }
 
     /// The positional arguments as a tuple or a vector. Absent arguments read as an empty sequence, or as `()`.
@@ -161,11 +160,7 @@ impl Payload {
     /// [`ErrorKind::InvalidArgument`] if they do not have that shape.
     pub fn decode_kwargs<T: DeserializeOwned>(&self) -> Result<T> {
         DECODES.fetch_add(1, Ordering::Relaxed);
-        let bytes = if self.kwargs.is_empty() {
-            self.codec.empty_map()
-        } else {
-            &self.kwargs
-        };
+        let bytes = self.kwargs.as_deref().map_or(self.codec.empty_map(), |kwargs| kwargs);
         self.codec.value_from_slice(bytes).map_err(|text| undecodable(&text))
     }
 
@@ -197,11 +192,11 @@ impl Payload {
             };
             to.value_to_bytes(&value).map_err(unencodable)
         };
-        Ok(Self {
-            codec: to,
-            args: translate(&self.args)?,
-            kwargs: translate(&self.kwargs)?,
-        })
+        Ok(Self::from_checked(
+            to,
+            translate(self.args())?,
+            translate(self.kwargs())?,
+        ))
     }
 }
 

@@ -52,7 +52,7 @@ use crate::wamp::{
     codec::CodecId,
     id::{IdGenerator, MAX_ID, SessionId},
     message::Message,
-    uri::{MatchPolicy, Syntax, Uri, close},
+    uri::{MatchPolicy, Name, Syntax, Uri, close},
 };
 use asking::{Asked, OWN};
 use broker::{Broker, Member};
@@ -423,8 +423,8 @@ impl Router {
             session: SessionId::wrapped(MAX_ID),
             connection: OWN,
             codec: CodecId::Msgpack,
-            authid: String::new(),
-            authrole: String::new(),
+            authid: Name::from(""),
+            authrole: Name::from(""),
             meta: true,
         });
         let mut router = Self {
@@ -462,60 +462,65 @@ impl Router {
     /// Takes what happened and says what to do. Inputs about connections and sessions that are gone do nothing.
     pub fn handle(&mut self, input: Input) -> Vec<Output> {
         let mut out = Vec::new();
+        self.handle_into(input, &mut out);
+        out
+    }
+
+    /// As [`Self::handle`], appending to a list whose memory is used again.
+    pub fn handle_into(&mut self, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Attach {
                 connection,
                 codec,
                 principal,
             } => self.attach(connection, codec, principal),
-            Input::Message { connection, message } => self.message(connection, message, &mut out),
-            Input::Malformed { connection, reason } => self.violation(connection, reason, &mut out),
-            Input::Detach { connection } => self.detach(connection, &mut out),
+            Input::Message { connection, message } => self.message(connection, message, out),
+            Input::Malformed { connection, reason } => self.violation(connection, reason, out),
+            Input::Detach { connection } => self.detach(connection, out),
             Input::Kill {
                 session,
                 reason,
                 message,
-            } => self.kill(session, reason, message, &mut out),
-            Input::BindBase { session, base } => self.bind_base(session, base, &mut out),
+            } => self.kill(session, reason, message, out),
+            Input::BindBase { session, base } => self.bind_base(session, base, out),
             Input::Grant { session, topic } => {
                 if let Some(joined) = self.joined_mut(session) {
                     joined.info.grants.insert(topic);
                 }
             }
-            Input::Revoke { session, topic } => self.revoke(session, &topic, &mut out),
-            Input::RefuseLogin { connection, message } => self.refuse_login(connection, message, &mut out),
-            Input::Reauthorize { session } => self.reauthorize(session, &mut out),
+            Input::Revoke { session, topic } => self.revoke(session, &topic, out),
+            Input::RefuseLogin { connection, message } => self.refuse_login(connection, message, out),
+            Input::Reauthorize { session } => self.reauthorize(session, out),
             Input::Undelivered { connection, message } => {
                 if let Some(session) = self.session_at(connection) {
                     self.calls.undelivered(session, message);
                 }
             }
-            Input::Behind { connection, message } => self.fall_behind(connection, &message, &mut out),
+            Input::Behind { connection, message } => self.fall_behind(connection, &message, out),
             Input::Room {
                 connection,
                 invocations,
             } => {
                 if let Some(session) = self.session_at(connection) {
-                    self.calls.room(session, invocations, &mut out);
+                    self.calls.room(session, invocations, out);
                 }
             }
-            Input::Stored { numbers, kept } => self.stored(&numbers, kept, &mut out),
+            Input::Stored { numbers, kept } => self.stored(&numbers, kept, out),
             Input::Tick { now } => {
                 self.now = self.now.max(now);
-                self.calls.expire(self.now, &mut out);
+                self.calls.expire(self.now, out);
             }
             Input::Shutdown => {
                 let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
                 for session in sessions {
-                    self.kill(session, Uri::unchecked(close::SYSTEM_SHUTDOWN), None, &mut out);
+                    self.kill(session, Uri::unchecked(close::SYSTEM_SHUTDOWN), None, out);
                 }
             }
         }
-        self.hear(&mut out);
-        self.ask_about_kept(&mut out);
+        self.hear(out);
+        self.ask_about_kept(out);
         // What was taken away just now may have ended a session that was asked.
-        self.hear(&mut out);
-        out
+        self.hear(out);
     }
 
     /// When the next call is over its time limit, on the clock of [`Input::Tick`]. The limits of new calls count from

@@ -250,12 +250,12 @@ impl Session {
                 };
                 (
                     request,
-                    Message::Publish(Publish {
+                    Message::Publish(Box::new(Publish {
                         request,
                         options,
                         topic,
                         payload,
-                    }),
+                    })),
                 )
             }
             Request::Subscribe { topic, options } => {

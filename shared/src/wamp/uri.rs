@@ -16,6 +16,41 @@ pub struct Uri(Arc<str>);
 /// Longest name or pattern, in bytes.
 pub const URI_LIMIT: usize = 1024;
 
+/// The name of a user or a role, which goes into many messages. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+impl std::ops::Deref for Name {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl<T: AsRef<str> + ?Sized> From<&T> for Name {
+    fn from(text: &T) -> Self {
+        Self(text.as_ref().into())
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(text.into()))
+    }
+}
+
 /// How a subscription or registration matches the names that are published or called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -155,11 +190,27 @@ fn is_invisible(character: char) -> bool {
         )
 }
 
+/// Whether it is a full name by the strict rule, which every other rule includes. Nearly all are.
+fn is_strict(text: &str) -> bool {
+    let mut before = b'.';
+    for byte in text.bytes() {
+        match byte {
+            b'.' if before == b'.' => return false,
+            b'.' | b'0'..=b'9' | b'a'..=b'z' | b'_' => before = byte,
+            _ => return false,
+        }
+    }
+    before != b'.'
+}
+
 /// The rules of the basic profile, with the empty components that patterns allow: in a prefix the last one, in a
 /// wildcard any.
 fn is_valid(text: &str, syntax: Syntax, policy: MatchPolicy) -> bool {
     if text.len() > URI_LIMIT {
         return false;
+    }
+    if is_strict(text) {
+        return true;
     }
     let last = text.bytes().filter(|byte| *byte == b'.').count();
     text.split('.').enumerate().all(|(index, component)| {

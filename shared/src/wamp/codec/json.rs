@@ -13,6 +13,50 @@ pub(crate) const fn kind(first: u8) -> Kind {
     }
 }
 
+/// How many bytes at the start of a string stand for themselves: no quote, no backslash, no control character.
+pub(crate) fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let mut at = 0;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        // Sets the high bit of each byte below `limit`; above the first of them, others may be set by borrowing.
+        let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGH;
+        let equal = |wanted: u8| below(word ^ (ONES * u64::from(wanted)), 1);
+        let special = equal(b'"') | equal(b'\\') | below(word, 0x20);
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest
+        .iter()
+        .take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f))
+        .count()
+}
+
+/// The number, if it is written as a plain whole one.
+pub(crate) fn plain_number(bytes: &[u8]) -> Option<u64> {
+    match bytes {
+        [b'0'] => Some(0),
+        // Sixteen digits always fit.
+        [b'1'..=b'9', ..] if bytes.len() <= 16 => bytes.iter().try_fold(0_u64, |number, byte| {
+            byte.is_ascii_digit().then(|| number * 10 + u64::from(byte - b'0'))
+        }),
+        _ => None,
+    }
+}
+
+/// The text, if it is written without escapes.
+pub(crate) fn plain_text(bytes: &[u8]) -> Option<&str> {
+    let inner = bytes.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    if plain(inner) < inner.len() {
+        return None;
+    }
+    std::str::from_utf8(inner).ok()
+}
+
 /// Finds the elements of the list that the frame is, checking all of it.
 pub(crate) fn split(frame: &[u8]) -> Result<Elements, DecodeError> {
     if let Err(error) = std::str::from_utf8(frame) {
@@ -139,6 +183,7 @@ impl Scanner<'_> {
     fn string(&mut self) -> Result<(), DecodeError> {
         self.at += 1;
         loop {
+            self.at += plain(self.bytes.get(self.at..).unwrap_or_default());
             match self.next() {
                 Some(b'"') => return Ok(()),
                 Some(b'\\') => match self.next() {
@@ -209,18 +254,16 @@ impl Scanner<'_> {
             self.digits()?;
         }
         // Only such numbers can be too large for f64, which no reader could take.
-        let text = self
-            .bytes
-            .get(start..self.at)
-            .and_then(|bytes| std::str::from_utf8(bytes).ok());
-        if large
-            && !text
-                .and_then(|text| text.parse::<f64>().ok())
-                .is_some_and(f64::is_finite)
-        {
+        if large && !self.is_finite(start) {
             return Err(self.wrong("number out of range"));
         }
         Ok(())
+    }
+
+    fn is_finite(&self, start: usize) -> bool {
+        let bytes = self.bytes.get(start..self.at).unwrap_or_default();
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        text.parse::<f64>().is_ok_and(f64::is_finite)
     }
 }
 
@@ -275,6 +318,23 @@ mod tests {
                 Ok(count) => prop_assert_eq!(theirs.ok(), Some(count), "{}", frame),
                 Err(error) if error.kind == DecodeErrorKind::BadLayout => {}
                 Err(_) => prop_assert!(theirs.is_err(), "{}", frame),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn plain_bytes_are_counted_as_one_by_one(bytes in prop::collection::vec(
+            prop_oneof![8 => any::<u8>(), 1 => Just(b'"'), 1 => Just(b'\\'), 2 => 0_u8..0x21, 20 => b'a'..=b'z'], 0..40)
+        ) {
+            let one_by_one = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
+            prop_assert_eq!(plain(&bytes), one_by_one.unwrap_or(bytes.len()));
+        }
+
+        #[test]
+        fn a_plain_number_is_what_serde_reads(text in "[0-9]{1,20}|-?[0-9.eE]{1,6}") {
+            if let Some(number) = plain_number(text.as_bytes()) {
+                prop_assert_eq!(serde_json::from_str::<u64>(&text).ok(), Some(number));
             }
         }
     }

@@ -16,6 +16,24 @@ pub(crate) const fn kind(first: u8) -> Kind {
     }
 }
 
+/// The number, if it is written as a whole one without sign.
+pub(crate) fn plain_number(bytes: &[u8]) -> Option<u64> {
+    match bytes {
+        [small @ 0x00..=0x7f] => Some(u64::from(*small)),
+        [0xcc..=0xcf, rest @ ..] => Some(rest.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))),
+        _ => None,
+    }
+}
+
+/// The text of a string that was found to be whole.
+pub(crate) fn plain_text(bytes: &[u8]) -> Option<&str> {
+    let text = match bytes {
+        [0xa0..=0xbf, text @ ..] | [0xd9, _, text @ ..] | [0xda, _, _, text @ ..] => text,
+        _ => return None,
+    };
+    std::str::from_utf8(text).ok()
+}
+
 /// Finds the elements of the list that the frame is, checking all of it.
 pub(crate) fn split(frame: &[u8]) -> Result<Elements, DecodeError> {
     let mut scanner = Scanner { bytes: frame, at: 0 };

@@ -3,8 +3,16 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{CodecId, cbor};
+use super::{CodecId, cbor, json};
 use crate::wamp::payload::Payload;
+
+/// Options or details of a message, which are written key by key.
+pub(crate) trait Details {
+    /// How many keys there are.
+    fn count(&self) -> u32;
+    /// Writes each key and its value.
+    fn write(&self, writer: &mut FrameWriter);
+}
 
 /// Builds one frame.
 pub(crate) struct FrameWriter {
@@ -38,19 +46,83 @@ impl FrameWriter {
 
     pub(crate) fn number(&mut self, number: u64) {
         self.separate();
-        match self.codec {
-            CodecId::Json => self.buffer.extend_from_slice(number.to_string().as_bytes()),
-            CodecId::Msgpack => {
+        self.write_number(number);
+    }
+
+    pub(crate) fn text(&mut self, text: &str) {
+        self.separate();
+        self.write_text(text);
+    }
+
+    /// Options or details.
+    pub(crate) fn details(&mut self, details: &impl Details) {
+        self.separate();
+        match (self.codec, details.count()) {
+            (_, 0) => return self.buffer.extend_from_slice(self.codec.empty_map()),
+            (CodecId::Json, _) => self.buffer.push(b'{'),
+            (CodecId::Msgpack, count) => {
                 // Writing to a vector cannot fail.
+                let _ = rmp::encode::write_map_len(&mut self.buffer, count);
+            }
+            (CodecId::Cbor, count) => cbor::write_head(&mut self.buffer, 5, u64::from(count)),
+        }
+        self.first = true;
+        details.write(self);
+        self.first = false;
+        if self.codec == CodecId::Json {
+            self.buffer.push(b'}');
+        }
+    }
+
+    /// A key in details; its value must follow. Keys are constants without anything to escape.
+    pub(crate) fn key(&mut self, key: &str) {
+        self.separate();
+        match self.codec {
+            CodecId::Json => {
+                self.buffer.push(b'"');
+                self.buffer.extend_from_slice(key.as_bytes());
+                self.buffer.extend_from_slice(b"\":");
+            }
+            CodecId::Msgpack | CodecId::Cbor => self.write_text(key),
+        }
+    }
+
+    /// A map of ours that is open-ended.
+    pub(crate) fn value<T: Serialize>(&mut self, value: &T) {
+        self.separate();
+        self.write_value(value);
+    }
+
+    pub(crate) fn write_number(&mut self, number: u64) {
+        match self.codec {
+            CodecId::Json => {
+                let mut digits = [0; 20];
+                let mut at = digits.len();
+                let mut rest = number;
+                while let Some(slot) = at.checked_sub(1).and_then(|before| digits.get_mut(before)) {
+                    *slot = b'0' + (rest % 10) as u8;
+                    at -= 1;
+                    rest /= 10;
+                    if rest == 0 {
+                        break;
+                    }
+                }
+                self.buffer.extend_from_slice(digits.get(at..).unwrap_or_default());
+            }
+            CodecId::Msgpack => {
                 let _ = rmp::encode::write_uint(&mut self.buffer, number);
             }
             CodecId::Cbor => cbor::write_head(&mut self.buffer, 0, number),
         }
     }
 
-    pub(crate) fn text(&mut self, text: &str) {
-        self.separate();
+    pub(crate) fn write_text(&mut self, text: &str) {
         match self.codec {
+            CodecId::Json if json::plain(text.as_bytes()) == text.len() => {
+                self.buffer.push(b'"');
+                self.buffer.extend_from_slice(text.as_bytes());
+                self.buffer.push(b'"');
+            }
             CodecId::Json => {
                 let _ = serde_json::to_writer(&mut self.buffer, text);
             }
@@ -64,14 +136,21 @@ impl FrameWriter {
         }
     }
 
-    /// Options or details: structs and maps of ours, which always can be encoded.
-    pub(crate) fn details<T: Serialize>(&mut self, details: &T) {
-        self.separate();
+    pub(crate) fn write_flag(&mut self, flag: bool) {
+        match self.codec {
+            CodecId::Json => self.buffer.extend_from_slice(if flag { b"true" } else { b"false" }),
+            CodecId::Msgpack => self.buffer.push(if flag { 0xc3 } else { 0xc2 }),
+            CodecId::Cbor => self.buffer.push(if flag { 0xf5 } else { 0xf4 }),
+        }
+    }
+
+    /// A value of ours of any shape, which always can be encoded.
+    pub(crate) fn write_value<T: Serialize>(&mut self, value: &T) {
         let start = self.buffer.len();
-        if let Err(error) = self.codec.value_to_buffer(details, &mut self.buffer) {
+        if let Err(error) = self.codec.value_to_buffer(value, &mut self.buffer) {
             tracing::error!(%error, "details that cannot be encoded were left out");
             self.buffer.truncate(start);
-            self.buffer.extend_from_slice(self.codec.empty_map());
+            self.buffer.extend_from_slice(self.codec.null());
         }
     }
 

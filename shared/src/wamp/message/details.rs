@@ -9,9 +9,10 @@ use serde::{
 };
 
 use crate::wamp::{
+    codec::{Details, FrameWriter},
     id::{RegistrationId, SessionId, SubscriptionId},
     role::Roles,
-    uri::{MatchPolicy, Uri},
+    uri::{MatchPolicy, Name, Uri},
     value::Dynamic,
 };
 
@@ -42,9 +43,15 @@ trait Field: Sized {
     type Wire: DeserializeOwned;
     fn is_absent(&self) -> bool;
     fn of_wire(wire: Self::Wire) -> Self;
+    fn write(&self, writer: &mut FrameWriter);
 }
 
-impl<T: DeserializeOwned> Field for Option<T> {
+/// What an optional field can hold.
+trait Item: DeserializeOwned {
+    fn write(&self, writer: &mut FrameWriter);
+}
+
+impl<T: Item> Field for Option<T> {
     type Wire = Self;
     fn is_absent(&self) -> bool {
         self.is_none()
@@ -52,37 +59,61 @@ impl<T: DeserializeOwned> Field for Option<T> {
     fn of_wire(wire: Self) -> Self {
         wire
     }
-}
-
-impl Field for bool {
-    type Wire = Option<Self>;
-    fn is_absent(&self) -> bool {
-        !*self
-    }
-    fn of_wire(wire: Option<Self>) -> Self {
-        wire.unwrap_or(false)
+    fn write(&self, writer: &mut FrameWriter) {
+        if let Some(item) = self {
+            item.write(writer);
+        }
     }
 }
 
-impl Field for MatchPolicy {
-    type Wire = Option<Self>;
-    fn is_absent(&self) -> bool {
-        *self == Self::Exact
-    }
-    fn of_wire(wire: Option<Self>) -> Self {
-        wire.unwrap_or_default()
-    }
+/// How the types of items are written.
+macro_rules! item {
+    ($($type:ty: |$item:ident, $writer:ident| $write:expr;)*) => { $(
+        impl Item for $type {
+            fn write(&self, $writer: &mut FrameWriter) {
+                let $item = self;
+                $write;
+            }
+        }
+    )* };
 }
 
-impl Field for InvokePolicy {
-    type Wire = Option<Self>;
-    fn is_absent(&self) -> bool {
-        *self == Self::Single
-    }
-    fn of_wire(wire: Option<Self>) -> Self {
-        wire.unwrap_or_default()
-    }
+item! {
+    String: |text, writer| writer.write_text(text);
+    Name: |text, writer| writer.write_text(text);
+    Uri: |uri, writer| writer.write_text(uri.as_str());
+    SessionId: |id, writer| writer.write_number(id.get());
+    SubscriptionId: |id, writer| writer.write_number(id.get());
+    RegistrationId: |id, writer| writer.write_number(id.get());
+    u64: |number, writer| writer.write_number(*number);
+    bool: |flag, writer| writer.write_flag(*flag);
+    CancelMode: |mode, writer| writer.write_value(mode);
+    Coati: |coati, writer| writer.write_value(coati);
+    Extra: |extra, writer| writer.write_value(extra);
+    Vec<String>: |list, writer| writer.write_value(list);
+    Vec<SessionId>: |list, writer| writer.write_value(list);
+    Vec<Forwarder>: |list, writer| writer.write_value(list);
 }
+
+/// Fields with a value that goes without saying: absent if they have it.
+macro_rules! default_field {
+    ($($type:ty),*) => { $(
+        impl Field for $type {
+            type Wire = Option<Self>;
+            fn is_absent(&self) -> bool {
+                *self == Self::default()
+            }
+            fn of_wire(wire: Option<Self>) -> Self {
+                wire.unwrap_or_default()
+            }
+            fn write(&self, writer: &mut FrameWriter) {
+                writer.write_value(self);
+            }
+        }
+    )* };
+}
+
+default_field!(bool, MatchPolicy, InvokePolicy);
 
 impl Field for Roles {
     type Wire = Self;
@@ -92,6 +123,9 @@ impl Field for Roles {
     }
     fn of_wire(wire: Self) -> Self {
         wire
+    }
+    fn write(&self, writer: &mut FrameWriter) {
+        writer.write_value(self);
     }
 }
 
@@ -160,17 +194,19 @@ impl Passthru {
 
 /// Keys that are not fields of a details struct: nothing, or a [`Passthru`].
 trait Rest: Default {
-    fn count(&self) -> usize;
-    fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
+    fn count(&self) -> u32;
+    fn write(&self, writer: &mut FrameWriter);
+    fn serialize<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
     /// Takes the value of `key`, or skips it. Types are checked either way where we know the key.
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
 }
 
 impl Rest for () {
-    fn count(&self) -> usize {
+    fn count(&self) -> u32 {
         0
     }
-    fn write<M: SerializeMap>(&self, _: &mut M) -> Result<(), M::Error> {
+    fn write(&self, _: &mut FrameWriter) {}
+    fn serialize<M: SerializeMap>(&self, _: &mut M) -> Result<(), M::Error> {
         Ok(())
     }
     fn read<'de, A: MapAccess<'de>>(&mut self, _: &str, map: &mut A) -> Result<(), A::Error> {
@@ -179,10 +215,17 @@ impl Rest for () {
 }
 
 impl Rest for Passthru {
-    fn count(&self) -> usize {
-        self.entries().count()
+    fn count(&self) -> u32 {
+        // Eight at most.
+        self.entries().map(|_| 1).sum()
     }
-    fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+    fn write(&self, writer: &mut FrameWriter) {
+        for (name, value) in self.entries() {
+            writer.key(name);
+            writer.write_text(value);
+        }
+    }
+    fn serialize<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         self.entries()
             .try_for_each(|(name, value)| map.serialize_entry(name, value))
     }
@@ -256,11 +299,24 @@ macro_rules! details {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let count = 0 $( + usize::from(!Field::is_absent(&self.$field)) )* $( + Rest::count(&self.$rest) )?;
-                let mut map = serializer.serialize_map(Some(count))?;
+                let mut map = serializer.serialize_map(Some(Details::count(self) as usize))?;
                 $( if !Field::is_absent(&self.$field) { map.serialize_entry($key, &self.$field)?; } )*
-                $( Rest::write(&self.$rest, &mut map)?; )?
+                $( Rest::serialize(&self.$rest, &mut map)?; )?
                 map.end()
+            }
+        }
+
+        impl Details for $name {
+            fn count(&self) -> u32 {
+                0 $( + u32::from(!Field::is_absent(&self.$field)) )* $( + Rest::count(&self.$rest) )?
+            }
+
+            fn write(&self, writer: &mut FrameWriter) {
+                $( if !Field::is_absent(&self.$field) {
+                    writer.key($key);
+                    Field::write(&self.$field, writer);
+                } )*
+                $( Rest::write(&self.$rest, writer); )?
             }
         }
 
@@ -342,17 +398,6 @@ pub enum CancelMode {
     /// The callee is interrupted and the caller is answered at once.
     #[default]
     KillNoWait,
-}
-
-impl Field for CancelMode {
-    type Wire = Option<Self>;
-    /// Always written: the specification names no default.
-    fn is_absent(&self) -> bool {
-        false
-    }
-    fn of_wire(wire: Option<Self>) -> Self {
-        wire.unwrap_or_default()
-    }
 }
 
 /// Open-ended details.
@@ -465,9 +510,9 @@ details! {
         /// The publisher's session.
         "publisher" publisher: Option<SessionId>,
         /// The publisher's user.
-        "publisher_authid" publisher_authid: Option<String>,
+        "publisher_authid" publisher_authid: Option<Name>,
         /// The publisher's role.
-        "publisher_authrole" publisher_authrole: Option<String>,
+        "publisher_authrole" publisher_authrole: Option<Name>,
         /// The topic that was published to, for pattern subscriptions.
         "topic" topic: Option<Uri>,
         /// This is the retained event.
@@ -561,9 +606,9 @@ details! {
         /// The caller's session.
         "caller" caller: Option<SessionId>,
         /// The caller's user.
-        "caller_authid" caller_authid: Option<String>,
+        "caller_authid" caller_authid: Option<Name>,
         /// The caller's role.
-        "caller_authrole" caller_authrole: Option<String>,
+        "caller_authrole" caller_authrole: Option<Name>,
         /// The procedure that was called, for pattern registrations.
         "procedure" procedure: Option<Uri>,
         /// The caller takes several results.

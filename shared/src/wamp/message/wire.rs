@@ -6,6 +6,30 @@ use serde::de::DeserializeOwned;
 use super::*;
 use crate::wamp::codec::{DecodeError, DecodeErrorKind, Element, Elements, FrameWriter, Kind, payload_count};
 
+/// A number in a head: an id or a code.
+trait Number: DeserializeOwned {
+    /// None if it is out of range.
+    fn of(number: u64) -> Option<Self>;
+}
+
+impl Number for u64 {
+    fn of(number: u64) -> Option<Self> {
+        Some(number)
+    }
+}
+
+macro_rules! number {
+    ($($id:ty),*) => { $(
+        impl Number for $id {
+            fn of(number: u64) -> Option<Self> {
+                Self::new(number)
+            }
+        }
+    )* };
+}
+
+number!(RequestId, SessionId, SubscriptionId, RegistrationId, PublicationId);
+
 /// Reads the elements of a frame in order.
 struct Fields<'a> {
     codec: CodecId,
@@ -40,8 +64,29 @@ impl Fields<'_> {
             .map_err(|error| Self::wrong(format!("{name}: {error}")))
     }
 
-    fn number<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, DecodeError> {
+    /// The bytes of the next element.
+    fn bytes(&self) -> &[u8] {
+        let element = self.elements.get(self.next);
+        element
+            .and_then(|element| self.frame.get(element.range.clone()))
+            .unwrap_or_default()
+    }
+
+    fn number<T: Number>(&mut self, name: &str) -> Result<T, DecodeError> {
+        if let Some(number) = self.codec.plain_number(self.bytes()).and_then(T::of) {
+            self.next += 1;
+            return Ok(number);
+        }
         self.read(name, Kind::Number)
+    }
+
+    fn uri(&mut self, name: &str) -> Result<Uri, DecodeError> {
+        if let Some(text) = self.codec.plain_text(self.bytes()) {
+            let uri = Uri::unchecked(text);
+            self.next += 1;
+            return Ok(uri);
+        }
+        self.text(name)
     }
 
     fn text<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, DecodeError> {
@@ -49,12 +94,7 @@ impl Fields<'_> {
     }
 
     fn details<T: DeserializeOwned + Default>(&mut self, name: &str) -> Result<T, DecodeError> {
-        let is_empty = self
-            .elements
-            .get(self.next)
-            .and_then(|element| self.frame.get(element.range.clone()))
-            .is_some_and(|bytes| bytes == self.codec.empty_map());
-        if is_empty {
+        if self.bytes() == self.codec.empty_map() {
             self.next += 1;
             return Ok(T::default());
         }
@@ -112,7 +152,7 @@ impl Fields<'_> {
         let code: u64 = self.number("the message code")?;
         Ok(match code {
             code::HELLO => Message::Hello(Box::new(Hello {
-                realm: self.text("the realm")?,
+                realm: self.uri("the realm")?,
                 details: self.details("the details")?,
             })),
             code::WELCOME => Message::Welcome(Box::new(Welcome {
@@ -121,7 +161,7 @@ impl Fields<'_> {
             })),
             code::ABORT => Message::Abort(Abort {
                 details: self.details("the details")?,
-                reason: self.text("the reason")?,
+                reason: self.uri("the reason")?,
                 payload: self.payload()?,
             }),
             code::CHALLENGE => Message::Challenge(Challenge {
@@ -134,13 +174,13 @@ impl Fields<'_> {
             }),
             code::GOODBYE => Message::Goodbye(Goodbye {
                 details: self.details("the details")?,
-                reason: self.text("the reason")?,
+                reason: self.uri("the reason")?,
             }),
             code::ERROR => Message::Error(ErrorMessage {
                 request_type: self.number("the request type")?,
                 request: self.request()?,
                 details: self.details("the details")?,
-                error: self.text("the error")?,
+                error: self.uri("the error")?,
                 payload: self.payload()?,
             }),
             code::PUBLISH..=code::EVENT | code::EVENT_RECEIVED => self.publish_subscribe(code)?,
@@ -156,12 +196,12 @@ impl Fields<'_> {
 
     fn publish_subscribe(&mut self, code: u64) -> Result<Message, DecodeError> {
         Ok(match code {
-            code::PUBLISH => Message::Publish(Publish {
+            code::PUBLISH => Message::Publish(Box::new(Publish {
                 request: self.request()?,
                 options: self.details("the options")?,
-                topic: self.text("the topic")?,
+                topic: self.uri("the topic")?,
                 payload: self.payload()?,
-            }),
+            })),
             code::PUBLISHED => Message::Published(Published {
                 request: self.request()?,
                 publication: self.number("the publication id")?,
@@ -169,7 +209,7 @@ impl Fields<'_> {
             code::SUBSCRIBE => Message::Subscribe(Subscribe {
                 request: self.request()?,
                 options: self.details("the options")?,
-                topic: self.text("the topic")?,
+                topic: self.uri("the topic")?,
             }),
             code::SUBSCRIBED => Message::Subscribed(Subscribed {
                 request: self.request()?,
@@ -206,7 +246,7 @@ impl Fields<'_> {
             code::CALL => Message::Call(Call {
                 request: self.request()?,
                 options: self.details("the options")?,
-                procedure: self.text("the procedure")?,
+                procedure: self.uri("the procedure")?,
                 payload: self.payload()?,
             }),
             code::CANCEL => Message::Cancel(Cancel {
@@ -221,7 +261,7 @@ impl Fields<'_> {
             code::REGISTER => Message::Register(Register {
                 request: self.request()?,
                 options: self.details("the options")?,
-                procedure: self.text("the procedure")?,
+                procedure: self.uri("the procedure")?,
             }),
             code::REGISTERED => Message::Registered(Registered {
                 request: self.request()?,
@@ -338,11 +378,11 @@ impl Message {
             }
             Self::Challenge(message) => {
                 writer.text(&message.method);
-                writer.details(&message.extra);
+                writer.value(&message.extra);
             }
             Self::Authenticate(message) => {
                 writer.text(&message.signature);
-                writer.details(&message.extra);
+                writer.value(&message.extra);
             }
             Self::Goodbye(message) => {
                 writer.details(&message.details);

@@ -11,7 +11,7 @@ use crate::wamp::{
     id::{PublicationId, SessionId, SubscriptionId},
     message::{Event, EventDetails, Message, Publish, PublishOptions},
     payload::Payload,
-    uri::{MatchPolicy, Uri},
+    uri::{MatchPolicy, Name, Uri},
 };
 
 use super::{
@@ -28,8 +28,8 @@ pub(super) struct Member {
     pub(super) session: SessionId,
     pub(super) connection: ConnectionId,
     pub(super) codec: CodecId,
-    pub(super) authid: String,
-    pub(super) authrole: String,
+    pub(super) authid: Name,
+    pub(super) authrole: Name,
     /// May use the meta API, and may hear the meta events.
     pub(super) meta: bool,
 }
@@ -352,8 +352,8 @@ impl Filter<'_> {
         let is_publisher = member.session == self.publisher.session;
         let excluded = (is_publisher && options.exclude_me.unwrap_or(true))
             || has(options.exclude.as_ref(), &member.session, false)
-            || has(options.exclude_authid.as_ref(), member.authid.as_str(), false)
-            || has(options.exclude_authrole.as_ref(), member.authrole.as_str(), false);
+            || has(options.exclude_authid.as_ref(), &*member.authid, false)
+            || has(options.exclude_authrole.as_ref(), &*member.authrole, false);
         let eligible = options.eligible.as_ref();
         let eligible = if self.faults.has(Fault::TakesEmptyEligibleForNone) {
             eligible.filter(|list| !list.is_empty())
@@ -361,8 +361,8 @@ impl Filter<'_> {
             eligible
         };
         let eligible = has(eligible, &member.session, true)
-            && has(options.eligible_authid.as_ref(), member.authid.as_str(), true)
-            && has(options.eligible_authrole.as_ref(), member.authrole.as_str(), true);
+            && has(options.eligible_authid.as_ref(), &*member.authid, true)
+            && has(options.eligible_authrole.as_ref(), &*member.authrole, true);
         eligible && !excluded && (member.meta || !self.is_meta)
     }
 

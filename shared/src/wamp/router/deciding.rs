@@ -177,7 +177,7 @@ impl Router {
 
     /// Gives a message back if it can be handled now; otherwise the authorizer was asked and the message waits.
     pub(super) fn decided(&mut self, member: &Member, message: Message, out: &mut Vec<Output>) -> Option<Message> {
-        let Some(authorizer) = self.config.authorizers.get(&member.authrole) else {
+        let Some(authorizer) = self.config.authorizers.get(&*member.authrole) else {
             return Some(message);
         };
         let (Some((action, uri, policy)), Some(joined)) = (wish(&message), self.joined(member.session)) else {
@@ -227,7 +227,7 @@ impl Router {
         let now = self.now;
         let remembered = self
             .joined(session)
-            .and_then(|joined| self.config.authorizers.get(&joined.member.authrole))
+            .and_then(|joined| self.config.authorizers.get(&*joined.member.authrole))
             .map_or(Duration::ZERO, |authorizer| authorizer.remembered);
         let Some(joined) = self.joined_mut(session) else { return };
         let (connection, decisions) = (joined.member.connection, &mut joined.decisions);
@@ -301,7 +301,7 @@ impl Router {
         }
         let of_roles = self.sessions.keys().filter(|session| {
             self.joined(**session)
-                .is_some_and(|joined| roles.contains(&&joined.member.authrole))
+                .is_some_and(|joined| roles.iter().any(|role| **role == *joined.member.authrole))
         });
         for session in of_roles.copied().collect::<Vec<_>>() {
             self.ask_again(session);
@@ -315,7 +315,7 @@ impl Router {
                 return;
             };
             let Some(joined) = self.joined(session) else { continue };
-            let Some(authorizer) = self.config.authorizers.get(&joined.member.authrole) else {
+            let Some(authorizer) = self.config.authorizers.get(&*joined.member.authrole) else {
                 continue;
             };
             let (codec, who, name) = (self.own.codec, SessionShown::of(&joined.info), action.name());

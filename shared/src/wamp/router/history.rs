@@ -186,8 +186,8 @@ impl Router {
                 time: milliseconds(self.config.epoch.saturating_add(self.now)),
                 topic: publish.topic.clone(),
                 session: publisher.session,
-                authid: publisher.authid.clone(),
-                authrole: publisher.authrole.clone(),
+                authid: publisher.authid.to_string(),
+                authrole: publisher.authrole.to_string(),
                 options: PublishOptions {
                     acknowledge: false,
                     retain: false,

@@ -7,7 +7,7 @@ use crate::wamp::{
     message::{Authenticate, Extra, Hello, HelloDetails, Message, Welcome, WelcomeDetails},
     payload::Payload,
     role::{Roles, feature},
-    uri::{Uri, close, error},
+    uri::{Name, Uri, close, error},
 };
 
 use super::{
@@ -219,8 +219,8 @@ impl Router {
             session,
             connection: id,
             codec: connection.codec,
-            authid: principal.authid.clone(),
-            authrole: principal.authrole.clone(),
+            authid: Name::from(&principal.authid),
+            authrole: Name::from(&principal.authrole),
         });
         let roles = &hello.roles;
         let features = CalleeFeatures {

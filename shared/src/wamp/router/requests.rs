@@ -171,7 +171,7 @@ impl Router {
 
     /// Whether the authorizer wants receivers to know who published.
     fn must_disclose(&self, member: &Member, publish: &Publish) -> bool {
-        if publish.options.disclose_me || !self.config.authorizers.contains_key(&member.authrole) {
+        if publish.options.disclose_me || !self.config.authorizers.contains_key(&*member.authrole) {
             return false;
         }
         let wish = (Action::Publish, publish.topic.clone(), MatchPolicy::Exact);

@@ -101,7 +101,7 @@ impl Retained {
         for number in of_topic.into_iter().take(replaced) {
             self.remove(number);
         }
-        let described = publisher.codec.value_to_bytes(options).map_or(0, |bytes| bytes.len());
+        let described = publisher.codec.size_of_details(options);
         let size = publish.payload.size() + publish.topic.as_str().len() + described + OVERHEAD;
         if size > self.limits.bytes.min(self.limits.session_bytes) || self.limits.events.min(most) == 0 {
             return;

@@ -200,12 +200,12 @@ mod tests {
 
     fn publish() -> Message {
         use crate::wamp::{Payload, RequestId, Uri, message::Publish};
-        Message::Publish(Publish {
+        Message::Publish(Box::new(Publish {
             request: RequestId::wrapped(1),
             options: Default::default(),
             topic: Uri::unchecked("a"),
             payload: Payload::empty(CodecId::Msgpack),
-        })
+        }))
     }
 
     #[test]

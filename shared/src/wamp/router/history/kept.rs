@@ -11,7 +11,7 @@ use crate::wamp::{
     codec::CodecId,
     id::PublicationId,
     message::EventDetails,
-    uri::{MatchPolicy, Uri},
+    uri::{MatchPolicy, Name, Uri},
 };
 
 use super::{Change, HistoryConfig, HistoryLimits, HistoryTopics, Recorded};
@@ -125,8 +125,8 @@ impl History {
                 session: event.session,
                 connection: ConnectionId(0),
                 codec: CodecId::Msgpack,
-                authid: event.authid.clone(),
-                authrole: event.authrole.clone(),
+                authid: Name::from(&event.authid),
+                authrole: Name::from(&event.authrole),
                 meta: false,
             });
             this.last = this.last.max(event.number);

@@ -155,7 +155,7 @@ impl Run {
             topic,
             payload: payload(tag),
         };
-        self.say(who, Message::Publish(publish), expected)
+        self.say(who, Message::Publish(Box::new(publish)), expected)
     }
 
     fn registering(&mut self, who: usize) -> Verdict {
