@@ -1,5 +1,7 @@
 //! What macros write: the same as by hand, and readable messages for mistakes.
 
+#![allow(clippy::duplicate_mod, clippy::print_stdout, reason = "the twins share their story")]
+
 use coati_shared::{
     prelude::*,
     testing::{self, Placement},

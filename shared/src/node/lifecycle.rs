@@ -146,7 +146,7 @@ async fn bind_steps(
 fn connect_handlers(node: &Rc<dyn Node>, path: &Path, member: &Rc<Member>) -> Result<(Vec<String>, Vec<Rc<Entry>>)> {
     let core = node.node_core();
     let context = core.context();
-    let specs = node.clone().node_handlers();
+    let mut specs = node.clone().node_handlers();
     let (mut topics, mut late) = (Vec::new(), Vec::new());
     for spec in &specs {
         let (topic, own) = match &spec.target {
@@ -175,6 +175,9 @@ fn connect_handlers(node: &Rc<dyn Node>, path: &Path, member: &Rc<Member>) -> Re
         core.keep(member.listen(&topic, node, own, spec.deliver.clone()));
         topics.push(topic);
     }
+    // Those of signals are connected now; what is kept is what the moments of life need.
+    specs.retain(|spec| matches!(spec.target, Target::Bind | Target::Add | Target::Unbind));
+    specs.shrink_to_fit();
     if let Some(seat) = core.seat.borrow_mut().as_mut() {
         seat.handlers = specs;
     }

@@ -69,7 +69,7 @@ pub(crate) struct Member {
     /// Procedures that nodes want registered one by one, by path.
     each: RefCell<BTreeMap<String, Vec<String>>>,
     /// Handlers by topic, in order of connection.
-    topics: RefCell<BTreeMap<String, Vec<Rc<Entry>>>>,
+    topics: RefCell<BTreeMap<Rc<str>, Vec<Rc<Entry>>>>,
     next_entry: Cell<u64>,
     /// Who is told of another peer.
     watchers: RefCell<Vec<Weak<dyn PeerWatcher>>>,
@@ -340,7 +340,7 @@ impl Member {
         let foreign = topics.keys().filter(|topic| !covered(topic, ""));
         outer
             .flat_map(|root| root_wires(root))
-            .chain(foreign.map(|topic| (Kind::Events, topic.clone(), false)))
+            .chain(foreign.map(|topic| (Kind::Events, topic.to_string(), false)))
             .chain(each.map(|procedure| (Kind::Calls, procedure.clone(), false)))
             .collect()
     }

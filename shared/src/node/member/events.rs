@@ -36,14 +36,16 @@ use crate::{
 /// One handler of one topic.
 pub(crate) struct Entry {
     id: u64,
-    topic: String,
+    /// Shared with the list that it is in.
+    topic: Rc<str>,
     node: Weak<dyn Node>,
     /// Whether the node that handles is the one that has the signal: these go first.
     own: bool,
     /// Would rather miss events, and hear that it does, than have the session closed for reading too slowly.
     pub(super) resumable: bool,
     deliver: Deliver,
-    late: Option<Late>,
+    /// Few have it: boxed, so that the others are small.
+    late: Option<Box<Late>>,
 }
 
 /// Fired instead of the events that the router left out.
@@ -83,10 +85,12 @@ impl Member {
                 self.hand_over(node, &topic, &deliver, parcel, &mut Delivery::default());
             });
         });
-        let late = here.is_none().then(|| Late {
-            place,
-            signal,
-            state: RefCell::new(Latecomer::new()),
+        let late = here.is_none().then(|| {
+            Box::new(Late {
+                place,
+                signal,
+                state: RefCell::new(Latecomer::new()),
+            })
         });
         let (connection, entry) = self.enlist(topic, node, false, false, deliver, late);
         let asks = self.begins_to_ask(&entry);
@@ -108,10 +112,13 @@ impl Member {
         own: bool,
         resumable: bool,
         deliver: Deliver,
-        late: Option<Late>,
+        late: Option<Box<Late>>,
     ) -> (Connection, Rc<Entry>) {
         let id = self.next_entry.get();
         self.next_entry.set(id + 1);
+        let mut topics = self.topics.borrow_mut();
+        let known = topics.get_key_value(topic.as_str()).map(|(known, _)| known.clone());
+        let topic = known.unwrap_or_else(|| topic.into());
         let entry = Rc::new(Entry {
             id,
             topic: topic.clone(),
@@ -121,7 +128,6 @@ impl Member {
             deliver,
             late,
         });
-        let mut topics = self.topics.borrow_mut();
         topics.entry(topic.clone()).or_default().push(entry.clone());
         let member = self.this.clone();
         let connection = Connection::new(move || {
@@ -328,7 +334,7 @@ impl Member {
             let input = match past {
                 Ok(past) => Input::Told(number, past),
                 Err(error) => {
-                    tracing::debug!(topic = entry.topic, %error, "a signal's past stays unknown");
+                    tracing::debug!(topic = &*entry.topic, %error, "a signal's past stays unknown");
                     Input::Refused(number)
                 }
             };
