@@ -162,10 +162,11 @@ impl Connector {
             let nothing = |error: &Error| {
                 matches!(
                     error.kind,
-                    ErrorKind::Disconnected | ErrorKind::Timeout | ErrorKind::Canceled
+                    // Nobody there: the router answers, but the session's tree on the server has ended.
+                    ErrorKind::Disconnected | ErrorKind::Timeout | ErrorKind::Canceled | ErrorKind::NoSuchProcedure
                 )
             };
-            // A refusal is an answer too.
+            // Any other refusal is an answer too.
             if let Some(this) = this.upgrade().filter(|_| !answer.as_ref().is_err_and(nothing)) {
                 this.input(Input::Answered {
                     ping: number,

@@ -21,6 +21,8 @@ enum Fate {
     IsLost,
     IsRefused,
     BreaksAfter,
+    Breaks,
+    WantsNumber(u64),
 }
 
 /// A server that counts what it is asked and what it does.
@@ -62,6 +64,11 @@ impl Cursor for Counting {
         match fate {
             Fate::IsRefused => return Err(Error::new(ErrorKind::Refused, "Not today.")),
             Fate::IsLost => return Err(Error::new(ErrorKind::Disconnected, "The link is gone.")),
+            Fate::Breaks => return Err(Error::new(ErrorKind::Internal, "Something went wrong.")),
+            Fate::WantsNumber(wanted) => {
+                let error = Error::new(ErrorKind::Conflict, "Another number is expected.");
+                return Err(error.with_detail("expected", wanted.to_string()));
+            }
             Fate::Arrives | Fate::AnswerIsLost | Fate::BreaksAfter => {}
         }
         let known = self.done.borrow().iter().any(|(done, _)| *done == number);
@@ -177,5 +184,38 @@ fn after_a_failure_inside_the_next_edit_finds_out_what_happened() {
         let outcome = source.save(edit(2)).await.expect("answered");
         assert_eq!(outcome.saved[0].key, 2.into(), "the answer is that of the second edit");
         assert_eq!(*server.done.borrow(), [(1, edit(1)), (2, edit(2))]);
+    });
+}
+
+#[test]
+fn an_edit_that_always_breaks_does_not_stop_the_next_one() {
+    testing::run(async {
+        let (_context, server, _editor, source) = pair(&[Fate::Breaks, Fate::Breaks]).await;
+        assert_eq!(
+            source.save(edit(1)).await.map_err(|error| error.kind),
+            Err(ErrorKind::Internal)
+        );
+        source.save(edit(2)).await.expect("answered");
+        assert_eq!(numbers(&server), [1, 1, 1]);
+        assert_eq!(*server.done.borrow(), [(1, edit(2))]);
+    });
+}
+
+#[test]
+fn a_server_that_expects_another_number_gets_the_edit_once_under_that() {
+    testing::run(async {
+        let (_context, server, _editor, source) = pair(&[Fate::WantsNumber(5)]).await;
+        source.save(edit(1)).await.expect("answered");
+        source.save(edit(2)).await.expect("answered");
+        assert_eq!(numbers(&server), [1, 5, 6]);
+        assert_eq!(*server.done.borrow(), [(5, edit(1)), (6, edit(2))]);
+        let (_context, server, _editor, source) = pair(&[Fate::WantsNumber(5), Fate::WantsNumber(9)]).await;
+        assert_eq!(
+            source.save(edit(1)).await.map_err(|error| error.kind),
+            Err(ErrorKind::Conflict),
+            "a server that cannot make up its mind is not asked for ever"
+        );
+        source.save(edit(2)).await.expect("answered");
+        assert_eq!(numbers(&server), [1, 5, 9]);
     });
 }

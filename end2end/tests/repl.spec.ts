@@ -39,10 +39,9 @@ test('an operator walks over the nodes of a page that is open, and follows a val
   expect(inside.stdout).toContain(`${base}.server user = "assessor"`);
   expect(inside.stdout).toMatch(/shown = \[\[\{.*"start":0/);
 
-  const log = server.text.replace(/\u001b\[[0-9;]*m/g, '');
   for (const what of [`action="call" uri="${base}.server.node_inspect"`, `uri="${base}.server.node_follow"`, 'uri="wamp.session.list"']) {
-    const line = log.split('\n').find((line) => line.includes(what));
-    expect(line, what).toMatch(/^\d{4}-\d\d-\d\dT.* audit: .*user="admin"/);
+    const line = () => server.text.replace(/\u001b\[[0-9;]*m/g, '').split('\n').find((line) => line.includes(what)) ?? '';
+    await expect.poll(line, what).toMatch(/^\d{4}-\d\d-\d\dT.* audit: .*user="admin"/);
   }
 });
 

@@ -7,7 +7,7 @@ mod data_support;
 use std::{path::Path, time::Duration};
 
 use coati_server::{
-    auth::{AccountStore, Login, Root, RootStore, TokenHash, unix_now},
+    auth::{AccountStore, Login, Root, RootStore, TokenHash, issue_token, unix_now},
     data::{Backend, Db, Statement},
 };
 use data_support::{Bench, migrations};
@@ -230,6 +230,22 @@ async fn accounts_and_logins_survive_and_end() {
         .await
         .is_err()
     );
+
+    // The one who changed the password may have done so because somebody else knew it.
+    let token = issue_token(db, "Ada", "prompt", 1).await.unwrap();
+    assert_eq!(db.tokens().await.unwrap().len(), 1);
+    assert!(db.find_login(TokenHash::of("v")).await.unwrap().is_some());
+    db.put_account("ada", "hash-3", "reader").await.unwrap();
+    for old in ["v", &token] {
+        assert!(
+            db.find_login(TokenHash::of(old)).await.unwrap().is_none(),
+            "a new password ends old logins"
+        );
+    }
+    let token = TokenHash::of(&issue_token(db, "Ada", "prompt", 1).await.unwrap());
+    assert_eq!(db.remove_token("zz").await.unwrap(), 0);
+    assert_eq!(db.remove_token(&token.to_hex()[..8]).await.unwrap(), 1);
+    assert_eq!(db.tokens().await.unwrap(), []);
 
     let root = Root {
         base: "root.1".into(),

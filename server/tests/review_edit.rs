@@ -40,3 +40,33 @@ async fn another_edit_under_a_used_number_is_not_called_saved() {
     assert_eq!(told, stored[0][0] == "second", "told saved, stored is {stored:?}");
     hub.shutdown();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_saved_nothing_for_a_month_is_forgotten_when_another_one_begins() {
+    let bench = Bench::new().await;
+    let mut other = bench.other().await;
+    let (hub, _frames) = bench.hub(FeedOptions::default()).await;
+    let save = async |client: &str| {
+        let origin = Origin {
+            client: client.into(),
+            mutation: 1,
+        };
+        let saved = hub
+            .save("assessments", ChangeSet::default(), Some(origin), viewer())
+            .await;
+        assert!(saved.unwrap().is_saved());
+    };
+    save("old").await;
+    save("young").await;
+    let age = |client: &str, days: u32| {
+        format!("UPDATE coati_client SET seen = seen - {days} * 86400 WHERE client = '{client}'")
+    };
+    other.run(&age("old", 31)).await;
+    other.run(&age("young", 29)).await;
+    save("new").await;
+    let left = other.rows("SELECT client FROM coati_client ORDER BY client").await;
+    assert_eq!(left, [["new"], ["young"]]);
+    let answers = other.rows("SELECT client FROM coati_mutation ORDER BY client").await;
+    assert_eq!(answers, [["new"], ["young"]], "and its answers");
+    hub.shutdown();
+}

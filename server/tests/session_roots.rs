@@ -11,7 +11,7 @@ use coati_server::{
     peer::websocket::Dial,
     service::{Candidate, Catalogue, Controller, Sessions},
 };
-use futures::{FutureExt, future::LocalBoxFuture};
+use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use shared::{
     intent::{Intent, Operation},
     node::pairing::stop_pair,
@@ -277,6 +277,50 @@ async fn a_controller_that_stops_its_context_takes_the_view_away() {
         let heard = tokio::time::timeout(Duration::from_secs(5), heard).await;
         heard.expect("the browser is told");
         assert_eq!(browser.dropped.get(), ["plain_1", "plain_1"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pages_that_are_opened_at_once_pass_the_limit_one_by_one_and_those_given_up_leave_no_name_taken() {
+    local(async |server| {
+        let anna = join(server, "anna").await;
+        let base = start(&anna, None).await.base;
+        // The browser answers no invitation, so that all stay on their way.
+        let open = |name: String| {
+            let payload = Payload::encode(anna.codec(), &(Intent::view("plain"), Some(name))).expect("it encodes");
+            let (anna, procedure) = (anna.clone(), format!("{base}.server.open"));
+            async move { call(&anna, &procedure, payload).await.map_err(|error| error.kind) }
+        };
+        let mut busy = 0;
+        {
+            let mut all = (0..40)
+                .map(|number| open(format!("page_{number}")))
+                .collect::<FuturesUnordered<_>>();
+            while busy < 8 {
+                // Without a browser's half, the others fail too or wait; these are told at once.
+                match all.next().await {
+                    Some(Err(ErrorKind::Busy)) => busy += 1,
+                    other => assert!(other.is_some(), "fewer than 8 of 40 were refused"),
+                }
+            }
+        }
+        let again = async {
+            loop {
+                match open("page_0".to_owned()).await {
+                    Err(ErrorKind::Conflict | ErrorKind::Busy) => tokio::time::sleep(Duration::from_millis(20)).await,
+                    other => break other,
+                }
+            }
+        };
+        let again = tokio::time::timeout(Duration::from_secs(20), again)
+            .await
+            .expect("the name is free again");
+        assert_eq!(
+            again.map(drop),
+            Err(ErrorKind::NoSuchProcedure),
+            "nobody shows views here"
+        );
     })
     .await;
 }

@@ -166,10 +166,11 @@ async fn send(
     platform: &PlatformRef,
     edits: &RefCell<Edits>,
     changes: ChangeSet,
-    number: u64,
+    mut number: u64,
 ) -> Result<EditOutcome> {
     let client = edits.borrow().client.clone();
     let mut tries = 0;
+    let mut was_corrected = false;
     loop {
         let mutation = Mutation {
             client: client.clone(),
@@ -205,14 +206,24 @@ async fn send(
             | ErrorKind::Application => {
                 // An edit that was refused with an error was not counted: its number is free.
                 let mut edits = edits.borrow_mut();
-                edits.pending = None;
-                // A server that counts otherwise says which number it waits for.
+                // A server that counts otherwise says which number it waits for, and has done nothing under this one.
                 let expected = error
                     .details
                     .get("expected")
                     .and_then(|number| number.parse::<u64>().ok());
                 edits.last = expected.map_or(edits.last, |number| number.saturating_sub(1));
-                return Err(error);
+                match expected {
+                    Some(expected) if !was_corrected => {
+                        was_corrected = true;
+                        number = expected;
+                        edits.pending = Some((changes.clone(), number));
+                        continue;
+                    }
+                    Some(_) | None => {
+                        edits.pending = None;
+                        return Err(error);
+                    }
+                }
             }
         }
         platform.sleep(AGAIN).await;

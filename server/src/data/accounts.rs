@@ -78,7 +78,8 @@ impl Db {
         Ok(rows)
     }
 
-    /// Adds an account, or gives an existing one a new password and role. True if it is new.
+    /// Adds an account, or gives an existing one a new password and role. True if it is new. Whoever knew the old
+    /// password may still sit in a browser: all its logins and tokens end.
     ///
     /// # Errors
     /// [`ErrorKind::Accounts`] for a name that is empty, too long or has spaces or control characters, and what the
@@ -92,8 +93,15 @@ impl Db {
         let existed = self.find_account(login).await?.is_some();
         if existed {
             let sql = "UPDATE coati_user SET password_hash = ?, role = ?, disabled = 0 WHERE lower(login) = lower(?)";
-            self.account_write(sql, vec![password_hash.into(), role.into(), login.into()])
-                .await?;
+            let change = self.account_statement(sql, vec![password_hash.into(), role.into(), login.into()]);
+            let sql =
+                "DELETE FROM coati_login WHERE user_id IN (SELECT id FROM coati_user WHERE lower(login) = lower(?))";
+            let end = self.account_statement(sql, vec![login.into()]);
+            let mut transaction = self.write().await.map_err(failed)?;
+            for statement in [&change, &end] {
+                transaction.execute(statement).await.map_err(failed)?;
+            }
+            transaction.commit().await.map_err(failed)?;
         } else {
             let sql = "INSERT INTO coati_user (login, password_hash, role, created) VALUES (?, ?, ?, ?)";
             let values = vec![login.into(), password_hash.into(), role.into(), unix_now().into()];

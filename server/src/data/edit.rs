@@ -27,6 +27,9 @@ use super::{
     transaction::{Backend, Statement, Transaction},
 };
 
+/// Seconds after which a client that saved nothing is forgotten, with what its edits were answered.
+const CLIENT_LIFETIME: i64 = 30 * 24 * 3600;
+
 /// Answers kept per client for repeats; a client waits for far fewer.
 const KEPT_ANSWERS: i64 = 1_000;
 
@@ -168,6 +171,14 @@ async fn known_answer(transaction: &mut Transaction, origin: &Origin, viewer: &V
                 vec![origin.client.clone().into(), viewer.user.clone().into(), now().into()],
             );
             transaction.execute(&statement).await?;
+            // Each page is a client of its own, and none says that it is the last time. Their answers go with them.
+            let forget = pick(
+                backend,
+                "DELETE FROM coati_client WHERE seen < ?",
+                "DELETE FROM coati_client WHERE seen < $1",
+                vec![(now() - CLIENT_LIFETIME).into()],
+            );
+            transaction.execute(&forget).await?;
             0
         }
     };

@@ -307,7 +307,13 @@ impl SourceStep<'_> {
             }
         }
         let mut totals = BTreeMap::new();
-        for (group, (_, scope)) in &groups {
+        // Those whose count is oldest come first, or a busy table would leave the same groups behind in each step.
+        let mut by_age: Vec<_> = groups.iter().collect();
+        {
+            let registry = self.hub.registry();
+            by_age.sort_by_key(|(group, _)| registry.counts.get(**group).map(|count| count.at));
+        }
+        for (group, (_, scope)) in by_age {
             let moved = match effect {
                 Effect::Nothing => false,
                 Effect::Whole => true,

@@ -22,7 +22,8 @@ const CONTEXT_LIMIT: usize = 32;
 pub(super) struct ServerMemberNode {
     catalogue: Arc<Catalogue>,
     scope: ControllerScope,
-    contexts: RefCell<BTreeMap<String, Open>>,
+    /// None: being opened.
+    contexts: RefCell<BTreeMap<String, Option<Open>>>,
     /// Whose session it is, for operators.
     #[init(Value::new(scope.login.clone()))]
     user: Value<String>,
@@ -32,7 +33,30 @@ pub(super) struct ServerMemberNode {
     titles: Dictionary<String>,
 }
 
-/// A context that is open, or being opened.
+/// A name that is taken until the context is open. Dropped before, it takes back what was begun.
+struct Opening<'a> {
+    member: &'a ServerMemberNode,
+    name: &'a str,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        let is_unfinished = matches!(self.member.contexts.borrow().get(self.name), Some(None));
+        if is_unfinished {
+            self.member.contexts.borrow_mut().remove(self.name);
+            // Binding goes on when nobody waits for it any more.
+            let begun = self.member.node_remove(self.name);
+            self.member.spawn(async move {
+                match begun.await {
+                    Err(error) if error.kind != ErrorKind::NotFound => Err(error),
+                    Ok(()) | Err(_) => Ok(()),
+                }
+            });
+        }
+    }
+}
+
+/// A context that is open.
 #[derive(Clone)]
 struct Open {
     controller: Rc<dyn Controller>,
@@ -89,6 +113,9 @@ impl ServerMemberNode {
                 format!("{CONTEXT_LIMIT} pages are open; close one first."),
             ));
         }
+        // From here on the name counts: many that open at once pass the limit one by one.
+        self.contexts.borrow_mut().insert(name.to_owned(), None);
+        let _opening = Opening { member: self, name };
         let candidate = self.catalogue.elect(intent, &self.scope.role)?;
         let controller = (candidate.build)(&self.scope, intent)?;
         self.node_add_dyn(name, controller.clone()).await?;
@@ -106,7 +133,7 @@ impl ServerMemberNode {
         let pairing = Pairing::new("controller", place, [("view".to_owned(), client)])?;
         let pair = Pair::new(controller.clone(), pairing, Rc::new(browser))?;
         let open = Open { controller, pair };
-        self.contexts.borrow_mut().insert(name.to_owned(), open.clone());
+        self.contexts.borrow_mut().insert(name.to_owned(), Some(open.clone()));
         self.titles.set(name, candidate.title.to_owned());
         Ok(open)
     }
@@ -114,7 +141,7 @@ impl ServerMemberNode {
     /// Forgets the contexts that a controller of theirs has stopped, or that were never paired.
     fn prune(&self) {
         self.contexts.borrow_mut().retain(|name, open| {
-            let stays = !open.pair.is_ended();
+            let stays = open.as_ref().is_none_or(|open| !open.pair.is_ended());
             if !stays {
                 self.titles.remove(name);
             }
@@ -123,13 +150,18 @@ impl ServerMemberNode {
     }
 }
 
+fn being_opened() -> Error {
+    Error::new(ErrorKind::Busy, "This page is just being opened.")
+}
+
 impl ServerMember for ServerMemberNode {
     async fn open(&self, intent: Intent, name: Option<String>) -> Result<String> {
         self.prune();
         let name = self.name_for(name, &intent.content.source)?;
         let known = self.contexts.borrow().get(&name).cloned();
         let (open, is_fresh) = match known {
-            Some(open) => (open, false),
+            Some(Some(open)) => (open, false),
+            Some(None) => return Err(being_opened()),
             None => (self.add_controller(&name, &intent).await?, true),
         };
         let mut paired = open.pair.invite().await;
@@ -145,7 +177,10 @@ impl ServerMember for ServerMemberNode {
     }
 
     async fn close(&self, name: String) -> Result<()> {
-        let open = self.contexts.borrow_mut().remove(&name);
+        if matches!(self.contexts.borrow().get(&name), Some(None)) {
+            return Err(being_opened());
+        }
+        let open = self.contexts.borrow_mut().remove(&name).flatten();
         match open {
             Some(open) => {
                 self.titles.remove(&name);

@@ -213,6 +213,7 @@ impl Router {
             .and_then(|joined| joined.info.base.replace(base.clone()));
         if let Some(former) = former.filter(|former| *former != base) {
             self.bases.remove(&former);
+            self.reauthorize(Some(session), out);
         }
     }
 }

@@ -225,3 +225,25 @@ impl World {
         })
     }
 }
+
+#[test]
+fn a_session_that_moves_to_another_base_keeps_nothing_below_the_former_one() {
+    let mut world = World::strict();
+    world.join(&[1, 2]);
+    world.bind(1, "old");
+    world.say(1, r#"[32,1,{"match":"prefix"},"old."]"#);
+    world.say(1, r#"[64,2,{"match":"prefix"},"old.client."]"#);
+    assert_eq!(
+        (world.router.stats().subscriptions, world.router.stats().registrations),
+        (1, 1)
+    );
+    world.bind(1, "new");
+    assert_eq!(
+        (world.router.stats().subscriptions, world.router.stats().registrations),
+        (0, 0)
+    );
+    world.bind(2, "old");
+    world.say(2, r#"[64,1,{},"old.client.x"]"#);
+    let said = world.say(2, r#"[16,2,{"acknowledge":true},"old.client.y"]"#);
+    assert!(said.iter().all(|(to, _)| *to == 2), "{said:?}");
+}
