@@ -17,12 +17,14 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
+mod changes;
 mod guard;
 mod password;
 mod store;
 mod throttle;
 mod token;
 
+pub use changes::AccountChanges;
 pub use password::hash_password;
 pub use store::{Account, AccountStore, Login, MemoryAccounts, Root, RootStore};
 pub use token::{MOST_TOKEN_DAYS, issue_token};

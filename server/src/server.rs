@@ -24,7 +24,7 @@ use crate::{
     auth::{AccountStore, Authenticator, Guard},
     component::{Component, Components},
     config::{Config, RawAddress, Tls},
-    connection::{RawListener, Sockets},
+    connection::{CloseWhy, RawListener, Sockets},
     error::{Error, ErrorKind, Result},
     http::{
         self, App, AppState, HostPolicy, ReadyCheck, SessionCookie,
@@ -278,6 +278,15 @@ impl ServerBuilder {
         let tree_threads = Arc::new(ThreadTreeHost::start(self.config.tree_threads)?);
         let trees: Arc<dyn TreeHost> = tree_threads.clone();
         let client = choose_client(self.client, self.assets, self.site);
+        let sockets = Arc::new(Sockets::new(&self.config.connections));
+        if let Some(changes) = self.accounts.as_ref().and_then(|store| store.changes()) {
+            let sockets = Arc::downgrade(&sockets);
+            changes.listen(move |name| {
+                if let Some(sockets) = sockets.upgrade() {
+                    sockets.close_user(name, CloseWhy::AccountChanged);
+                }
+            });
+        }
         let authenticator = self
             .accounts
             .map(|store| Arc::new(Authenticator::new(store, self.config.logins)));
@@ -289,7 +298,7 @@ impl ServerBuilder {
             realm: realm.clone(),
             realms,
             tasks: TaskTracker::new(),
-            sockets: Arc::new(Sockets::new(&self.config.connections)),
+            sockets,
             authenticator,
             component_roles,
             operators,

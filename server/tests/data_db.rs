@@ -4,7 +4,11 @@
 
 mod data_support;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use coati_server::{
     auth::{AccountStore, Login, Root, RootStore, TokenHash, issue_token, unix_now},
@@ -235,7 +239,13 @@ async fn accounts_and_logins_survive_and_end() {
     let token = issue_token(db, "Ada", "prompt", 1).await.unwrap();
     assert_eq!(db.tokens().await.unwrap().len(), 1);
     assert!(db.find_login(TokenHash::of("v")).await.unwrap().is_some());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = told.clone();
+    db.changes()
+        .unwrap()
+        .listen(move |name| heard.lock().unwrap().push(name.to_owned()));
     db.put_account("ada", "hash-3", "reader").await.unwrap();
+    assert_eq!(*told.lock().unwrap(), ["Ada"], "for the sockets that are open");
     for old in ["v", &token] {
         assert!(
             db.find_login(TokenHash::of(old)).await.unwrap().is_none(),

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use coati_server::{Config, Server};
 use serde_json::json;
 use support::{PASSWORD, get, log_in, plain, private, raw::Raw, with_accounts};
@@ -116,5 +118,21 @@ async fn results_in_parts_do_not_pile_up_for_a_caller_that_does_not_read() {
         "{} KiB wait for a caller that does not read; the limit is 1 MiB",
         most / 1024
     );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn another_role_reaches_open_sockets_at_once_and_those_of_nobody_else() {
+    let (server, accounts) = with_accounts(Server::builder().config(private())).await;
+    let mut anna = Raw::user(&server, "anna").await;
+    let mut bert = Raw::user(&server, "bert").await;
+    accounts.set_role("anna", "reader");
+    // Far sooner than the next check of the login.
+    let goodbye = tokio::time::timeout(Duration::from_secs(5), anna.next())
+        .await
+        .expect("at once");
+    assert_eq!(goodbye.message()[1]["message"], "Your account has changed.");
+    let refused = bert.ask(json!([48, 1, {}, "nobody.offers"])).await;
+    assert_eq!(refused[0], json!(8), "bert goes on: {refused}");
     server.stop().await;
 }

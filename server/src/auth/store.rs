@@ -7,7 +7,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{TokenHash, hash_password};
+use super::{AccountChanges, TokenHash, hash_password};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A person or program that can log in.
@@ -64,6 +64,11 @@ pub trait AccountStore: Send + Sync + 'static {
 
     /// Forgets a login; no error if there is none.
     fn delete_login(&self, token: TokenHash) -> BoxFuture<'_, Result<()>>;
+
+    /// Where this store tells that an account has changed. Without it, open sockets notice at their next check.
+    fn changes(&self) -> Option<&AccountChanges> {
+        None
+    }
 }
 
 /// What is kept of a session root so that its client can take it up again, also after a restart.
@@ -93,6 +98,7 @@ pub trait RootStore: Send + Sync + 'static {
 #[derive(Debug, Default)]
 pub struct MemoryAccounts {
     tables: Mutex<Tables>,
+    changes: AccountChanges,
 }
 
 #[derive(Debug, Default)]
@@ -127,6 +133,15 @@ impl MemoryAccounts {
         if let Some(account) = self.tables().accounts.get_mut(name) {
             account.enabled = enabled;
         }
+        self.changes.tell(name);
+    }
+
+    /// Gives an account another role, if there is one of that name.
+    pub fn set_role(&self, name: &str, role: &str) {
+        if let Some(account) = self.tables().accounts.get_mut(name) {
+            role.clone_into(&mut account.role);
+        }
+        self.changes.tell(name);
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -170,6 +185,10 @@ impl AccountStore for MemoryAccounts {
     fn delete_login(&self, token: TokenHash) -> BoxFuture<'_, Result<()>> {
         self.tables().logins.remove(&token);
         done(())
+    }
+
+    fn changes(&self) -> Option<&AccountChanges> {
+        Some(&self.changes)
     }
 }
 

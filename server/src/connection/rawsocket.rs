@@ -24,10 +24,7 @@ pub(super) use frames::RawIncoming;
 use frames::RawOutgoing;
 use handshake::Refusal;
 
-use super::{
-    Connection,
-    sockets::{CloseWhy, SocketOwner},
-};
+use super::{Connection, sockets::SocketOwner};
 use crate::{
     config::{RawAddress, RawSocket},
     error::{Error, ErrorKind, Result},
@@ -260,10 +257,7 @@ where
         counted: false,
         audited: false,
     };
-    let ended = async {
-        let CloseWhy::LoggedOut = closed.await;
-        "You have logged out."
-    };
+    let ended = async { closed.await.text() };
     let incoming = RawIncoming::new(reader, handshake::taken(limit));
     let outgoing = RawOutgoing::new(writer, agreed.largest);
     connection.run(&app.realms, incoming, outgoing, ended).await;

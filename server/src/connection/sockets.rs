@@ -15,6 +15,18 @@ use crate::{auth::TokenHash, config::ConnectionLimits, telemetry};
 pub(crate) enum CloseWhy {
     /// Its login has ended.
     LoggedOut,
+    /// Its account has another role, password or state.
+    AccountChanged,
+}
+
+impl CloseWhy {
+    /// What the peer is told.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::LoggedOut => "You have logged out.",
+            Self::AccountChanged => "Your account has changed.",
+        }
+    }
 }
 
 /// Whose socket it is.
@@ -99,11 +111,20 @@ impl Sockets {
 
     /// Ends the sockets of a login.
     pub(crate) fn close_login(&self, token: TokenHash, why: CloseWhy) {
+        self.close(why, |owner| owner.token == Some(token));
+    }
+
+    /// Ends the sockets of a user, who may come back with the rights that the account has now.
+    pub(crate) fn close_user(&self, name: &str, why: CloseWhy) {
+        self.close(why, |owner| owner.user.as_deref() == Some(name));
+    }
+
+    fn close(&self, why: CloseWhy, of: impl Fn(&SocketOwner) -> bool) {
         let mut table = self.table();
         let ids: Vec<u64> = table
             .open
             .iter()
-            .filter(|(_, (owner, _))| owner.token == Some(token))
+            .filter(|(_, (owner, _))| of(owner))
             .map(|(id, _)| *id)
             .collect();
         for id in ids {

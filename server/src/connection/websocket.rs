@@ -236,7 +236,7 @@ fn principal(identity: Option<&(Identity, &'static str)>) -> Principal {
 /// Completes when the login behind the socket has ended or changed its role: an open socket outlives no login.
 async fn login_ends(app: &App, identity: Option<&Identity>, closed: impl Future<Output = CloseWhy>) -> &'static str {
     tokio::select! {
-        CloseWhy::LoggedOut = closed => "You have logged out.",
+        why = closed => why.text(),
         () = login_lapses(app, identity) => "Your login has ended.",
     }
 }

@@ -8,7 +8,7 @@ use super::{
     transaction::{Backend, Statement},
 };
 use crate::{
-    auth::{Account, AccountStore, Login, Root, RootStore, TokenHash, unix_now},
+    auth::{Account, AccountChanges, AccountStore, Login, Root, RootStore, TokenHash, unix_now},
     error::{Error, ErrorKind, Result},
 };
 
@@ -90,8 +90,8 @@ impl Db {
             let message = format!("A login name has 1 to {MAX_LOGIN} characters and no spaces");
             return Err(Error::new(ErrorKind::Accounts, message));
         }
-        let existed = self.find_account(login).await?.is_some();
-        if existed {
+        let known = self.find_account(login).await?;
+        if let Some(known) = &known {
             let sql = "UPDATE coati_user SET password_hash = ?, role = ?, disabled = 0 WHERE lower(login) = lower(?)";
             let change = self.account_statement(sql, vec![password_hash.into(), role.into(), login.into()]);
             let sql =
@@ -102,12 +102,13 @@ impl Db {
                 transaction.execute(statement).await.map_err(failed)?;
             }
             transaction.commit().await.map_err(failed)?;
+            self.account_changes().tell(&known.name);
         } else {
             let sql = "INSERT INTO coati_user (login, password_hash, role, created) VALUES (?, ?, ?, ?)";
             let values = vec![login.into(), password_hash.into(), role.into(), unix_now().into()];
             self.account_write(sql, values).await?;
         }
-        Ok(!existed)
+        Ok(known.is_none())
     }
 
     /// As [`Db::put_account`], for callers that do not care whether the account is new.
@@ -273,6 +274,10 @@ impl AccountStore for Db {
                 .map(drop)
         }
         .boxed()
+    }
+
+    fn changes(&self) -> Option<&AccountChanges> {
+        Some(self.account_changes())
     }
 }
 

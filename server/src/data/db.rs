@@ -12,6 +12,8 @@ use sqlx::{
 };
 use tokio::sync::Notify;
 
+use crate::auth::AccountChanges;
+
 use super::{
     error::of_sqlx,
     migrations::{Migrations, run_framework_migrations, run_migrations},
@@ -35,6 +37,8 @@ struct Inner {
     pools: Pools,
     /// Rung after each commit of our own; the feed listens, unless hints are off.
     bell: Notify,
+    /// Told after each change of an account of our own.
+    accounts: AccountChanges,
     url: String,
 }
 
@@ -78,9 +82,14 @@ impl Db {
             inner: Arc::new(Inner {
                 pools,
                 bell: Notify::new(),
+                accounts: AccountChanges::default(),
                 url: url.to_owned(),
             }),
         })
+    }
+
+    pub(super) fn account_changes(&self) -> &AccountChanges {
+        &self.inner.accounts
     }
 
     /// Which database it is.
