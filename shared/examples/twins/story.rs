@@ -50,6 +50,7 @@ pub async fn story(near: NodeContext, far: NodeContext) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// As [`story`].
+#[allow(clippy::print_stdout, reason = "it is what the examples do")]
 pub fn tell() -> Result<()> {
     testing::run(async {
         let context = testing::local_context();
