@@ -20,6 +20,7 @@ use axum::{
     routing::get,
 };
 use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -39,7 +40,7 @@ mod login;
 mod reload;
 mod shell;
 
-pub(crate) use accept::accept;
+pub(crate) use accept::{Seat, accept};
 use assets::Client;
 pub(crate) use cookie::SessionCookie;
 use guard::forwarded_address;
@@ -63,6 +64,8 @@ pub(crate) struct AppState {
     pub(crate) realm: RealmHandle,
     pub(crate) realms: Realms,
     pub(crate) sockets: Arc<Sockets>,
+    /// For all connections of whatever kind.
+    pub(crate) places: Arc<Semaphore>,
     /// Everything that runs for a connection; the end waits for it.
     pub(crate) tasks: TaskTracker,
     /// None: everybody is let in without a login.

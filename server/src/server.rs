@@ -14,6 +14,7 @@ use std::{
 
 use shared::wamp::{MatchPolicy, Uri, router::HistoryConfig};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 #[cfg(feature = "data")]
@@ -299,6 +300,7 @@ impl ServerBuilder {
             realms,
             tasks: TaskTracker::new(),
             sockets,
+            places: Arc::new(Semaphore::new(self.config.connections.total)),
             authenticator,
             component_roles,
             operators,
@@ -318,6 +320,7 @@ impl ServerBuilder {
             tls.clone(),
             http::routes(app.clone()),
             limits,
+            app.places.clone(),
             stop.clone(),
             tasks.clone(),
         ));

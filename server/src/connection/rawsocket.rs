@@ -28,7 +28,7 @@ use super::{Connection, sockets::SocketOwner};
 use crate::{
     config::{RawAddress, RawSocket},
     error::{Error, ErrorKind, Result},
-    http::App,
+    http::{App, Seat},
     router::realm::Place,
     tls::ServerTls,
 };
@@ -131,31 +131,41 @@ impl RawListener {
                 accepted = self.listener.accept() => accepted,
                 () = stop.cancelled() => return,
             };
-            match accepted {
-                Ok(Accepted::Tcp(stream, tls, address)) => {
-                    let (served, door, from) = (app.clone(), self.door.clone(), Place::Network(address));
-                    app.tasks.spawn(async move {
-                        let Some(tls) = tls else {
-                            let (reader, writer) = stream.into_split();
-                            return serve(served, reader, writer, from, door).await;
-                        };
-                        let within = served.config.connections.handshake;
-                        if let Some(stream) = tls.accept(stream, within).await {
-                            let (reader, writer) = tokio::io::split(stream);
-                            serve(served, reader, writer, from, door).await;
-                        }
-                    });
-                }
-                Ok(Accepted::Unix(reader, writer)) => {
-                    let greeted = serve(app.clone(), reader, writer, Place::Unix, self.door.clone());
-                    app.tasks.spawn(greeted);
-                }
+            let accepted = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(PAUSE).await;
+                    continue;
                 }
+            };
+            let Some(seat) = Seat::take(&app.places) else {
+                tracing::warn!("connection refused: all places are taken");
+                continue;
+            };
+            let (served, door) = (app.clone(), self.door.clone());
+            app.tasks.spawn(async move {
+                greet(served, accepted, door).await;
+                drop(seat);
+            });
+        }
+    }
+}
+
+async fn greet(app: App, accepted: Accepted, door: Door) {
+    match accepted {
+        Accepted::Tcp(stream, None, address) => {
+            let (reader, writer) = stream.into_split();
+            serve(app, reader, writer, Place::Network(address), door).await;
+        }
+        Accepted::Tcp(stream, Some(tls), address) => {
+            let within = app.config.connections.handshake;
+            if let Some(stream) = tls.accept(stream, within).await {
+                let (reader, writer) = tokio::io::split(stream);
+                serve(app, reader, writer, Place::Network(address), door).await;
             }
         }
+        Accepted::Unix(reader, writer) => serve(app, reader, writer, Place::Unix, door).await,
     }
 }
 

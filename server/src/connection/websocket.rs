@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     auth::{Identity, TokenHash},
-    http::{App, ClientAddress, Origin, refuse, sentence},
+    http::{App, ClientAddress, Origin, Seat, refuse, sentence},
     router::realm::Place,
 };
 
@@ -54,6 +54,7 @@ enum Kind {
 pub(crate) async fn upgrade(
     State(app): State<App>,
     Extension(address): Extension<ClientAddress>,
+    Extension(seat): Extension<Seat>,
     request: Request,
 ) -> Response {
     let identity = match admit(&app, request.headers()).await {
@@ -130,7 +131,7 @@ pub(crate) async fn upgrade(
                 };
                 let ended = login_ends(&app, identity.as_ref().map(|(identity, _)| identity), closed);
                 connection.run(&app.realms, incoming, outgoing, ended).await;
-                drop(open);
+                drop((open, seat));
             })
         })
 }

@@ -8,7 +8,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
@@ -23,16 +23,28 @@ const HEAD: usize = 16 * 1024;
 /// Pause after the system had no more files to give: those who are connected go on, the loop does not spin.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// One of the places that all connections of a server share. Goes with the connection, also when it becomes a WebSocket.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat(#[expect(dead_code, reason = "to hold it is all")] Arc<OwnedSemaphorePermit>);
+
+impl Seat {
+    /// A free place, if there is one.
+    pub(crate) fn take(places: &Arc<Semaphore>) -> Option<Self> {
+        let place = places.clone().try_acquire_owned().ok()?;
+        Some(Self(Arc::new(place)))
+    }
+}
+
 /// Accepts until `stop`; then lets requests at hand finish. Connections are counted in `tasks`.
 pub(crate) async fn accept(
     listener: TcpListener,
     tls: Option<ServerTls>,
     routes: Router,
     limits: ConnectionLimits,
+    places: Arc<Semaphore>,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
-    let places = Arc::new(Semaphore::new(limits.total));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -46,7 +58,7 @@ pub(crate) async fn accept(
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let Some(seat) = Seat::take(&places) else {
             tracing::warn!(%address, "connection refused: all places are taken");
             continue;
         };
@@ -57,14 +69,13 @@ pub(crate) async fn accept(
         let (tls, routes, handshake, stop) = (tls.clone(), routes.clone(), limits.handshake, stop.clone());
         tasks.spawn(async move {
             match tls {
-                None => serve(stream, address, routes, handshake, stop).await,
+                None => serve(stream, address, seat, routes, handshake, stop).await,
                 Some(tls) => {
                     if let Some(stream) = tls.accept(stream, handshake).await {
-                        serve(stream, address, routes, handshake, stop).await;
+                        serve(stream, address, seat, routes, handshake, stop).await;
                     }
                 }
             }
-            drop(place);
         });
     }
 }
@@ -72,6 +83,7 @@ pub(crate) async fn accept(
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     address: SocketAddr,
+    seat: Seat,
     routes: Router,
     handshake: Duration,
     stop: CancellationToken,
@@ -79,6 +91,7 @@ async fn serve(
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(PeerAddress(address));
+        request.extensions_mut().insert(seat.clone());
         let routes = routes.clone();
         async move { Ok::<_, Infallible>(routes.oneshot(request).await.unwrap_or_else(|never| match never {})) }
     });
