@@ -4,14 +4,23 @@
 
 mod data_support;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use coati_server::data::{FeedOptions, Viewer};
+use coati_server::{
+    TreeHost,
+    data::{FeedOptions, Viewer},
+    tree_host::ThreadTreeHost,
+};
 use data_support::{Bench, COLUMNS, Frames, insert_sql, snapshot_texts, texts, viewer};
+use futures::FutureExt;
 use shared::{
-    data::{Applied, Cell, Filter, Operator, Query, Range, Replica, Resume, Sorter},
+    data::{Applied, Cell, Filter, Operator, Query, Range, Replica, Resume, RowKey, Sorter},
     error::ErrorKind,
 };
+use tokio::sync::oneshot;
 
 /// Applies frames until the replica's rows have these keys, and says how long that took.
 async fn until_keys(replica: &mut Replica, frames: &Frames, keys: &[i64]) -> Duration {
@@ -385,4 +394,56 @@ async fn every_sort_order_equals_the_independent_one_and_positions_agree() {
             .kind,
         ErrorKind::NotFound
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tree_that_is_busy_holds_up_no_query_of_a_tree_on_another_thread() {
+    const BUSY: Duration = Duration::from_millis(800);
+    let bench = Bench::new().await;
+    bench.other().await.run(&insert_sql(1, "a", 1, 3, "open")).await;
+    let (hub, _frames) = bench.hub(FeedOptions::default()).await;
+    let hub = Arc::new(hub);
+    let trees = ThreadTreeHost::start(2).unwrap();
+    let (begin, begun) = oneshot::channel::<()>();
+    let (end, mut ended) = oneshot::channel::<()>();
+    // The first tree is alone on its thread until the second one has the other.
+    trees.spawn_tree(Box::new(|| {
+        async move {
+            begun.await.unwrap();
+            let start = Instant::now();
+            while start.elapsed() < BUSY {
+                std::hint::spin_loop();
+            }
+            end.send(()).unwrap();
+        }
+        .boxed_local()
+    }));
+    let (tell, told) = oneshot::channel();
+    trees.spawn_tree(Box::new(move || {
+        async move {
+            let query = async || {
+                let start = Instant::now();
+                let row = hub.row("assessments", RowKey::from(1), viewer()).await.unwrap();
+                assert!(row.is_some());
+                start.elapsed()
+            };
+            let (mut idle, mut beside) = (Vec::new(), Vec::new());
+            for _ in 0..100 {
+                idle.push(query().await);
+            }
+            begin.send(()).unwrap();
+            while ended.try_recv().is_err() {
+                beside.push(query().await);
+            }
+            tell.send((idle, beside)).unwrap();
+        }
+        .boxed_local()
+    }));
+    let (idle, beside) = told.await.unwrap();
+    let (idle, slowest) = (idle.into_iter().max().unwrap(), beside.iter().max().unwrap());
+    eprintln!(
+        "slowest query: {idle:?} alone, {slowest:?} of {} beside a tree busy for {BUSY:?}",
+        beside.len()
+    );
+    assert!(*slowest < BUSY / 2, "{slowest:?} beside a busy tree");
 }

@@ -4,7 +4,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use coati_server::{Running, Server};
+use coati_server::{
+    Running, Server,
+    config::{RawAddress, RawSocket},
+};
 use serde_json::json;
 use support::{
     octets::{Octets, ws_frame, ws_head},
@@ -221,5 +224,64 @@ async fn batched_sub_protocols_carry_several_messages_in_a_frame() {
     }
     peer.send(&ws_frame(TEXT, b"[48,51,{},\"a.b\"]")).await;
     assert_eq!(peer.ws_close().await, 1002, "a batch that does not end");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn all_places_are_shared_by_requests_and_sockets_of_every_kind() {
+    let mut config = private();
+    config.connections.total = 3;
+    let role = "anonymous".to_owned();
+    let address = RawAddress::Tcp("127.0.0.1:0".parse().expect("an address"));
+    config.raw_sockets = vec![RawSocket { address, role }];
+    let server = Server::builder()
+        .config(config)
+        .start()
+        .await
+        .expect("the server starts");
+    let (web, raw) = (server.address(), server.raw_addresses()[0]);
+    let first = Raw::anonymous(&server).await;
+    let _second = Raw::anonymous(&server).await;
+    let mut third = Octets::tcp(raw).await;
+    assert_eq!(third.greet([0x7F, 0xF1, 0, 0]).await[0], 0x7F);
+    for to in [web, raw] {
+        assert!(
+            Octets::tcp(to).await.is_closed().await,
+            "there is no fourth place at {to}"
+        );
+    }
+    drop(first);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while Octets::tcp(web)
+        .await
+        .upgrade(web, "Sec-WebSocket-Protocol: wamp.2.json\r\n")
+        .await
+        != 101
+    {
+        assert!(Instant::now() < deadline, "who goes makes room");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_sockets_and_is_told_why_it_gets_no_more() {
+    let mut config = private();
+    config.connections.per_address = 2;
+    let server = Server::builder()
+        .config(config)
+        .start()
+        .await
+        .expect("the server starts");
+    let offer = [("sec-websocket-protocol", "wamp.2.json")];
+    let _first = Raw::anonymous(&server).await;
+    let second = Raw::anonymous(&server).await;
+    assert_eq!(Raw::open(server.address(), &offer).await.err(), Some(429));
+    drop(second);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while Raw::open(server.address(), &offer).await.is_err() {
+        assert!(Instant::now() < deadline, "who goes makes room");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     server.stop().await;
 }

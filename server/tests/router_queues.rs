@@ -14,8 +14,9 @@ use serde_json::json;
 use shared::{
     platform::default_platform,
     wamp::{
-        CodecId, Invocation, Join, Payload, Peer, Uri,
+        CodecId, Invocation, Join, Message, Payload, Peer, Uri,
         message::{CallOptions, RegisterOptions},
+        uri::close,
     },
 };
 use support::{
@@ -194,5 +195,39 @@ async fn a_slow_reader_is_closed_and_the_others_lose_nothing() {
         }
     };
     assert!(end.0 == 1013 || end.0 == 0, "{end:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_tree_that_takes_nothing_is_closed_when_its_link_is_full() {
+    let mut config = private();
+    config.connections.link = 4;
+    let server = open_router(config).await;
+    let mut link = server.realm().memory_link(principal("stuck"), CodecId::Msgpack);
+    for request in [
+        json!([1, "realm1", {"roles": {"subscriber": {}}}]),
+        json!([32, 1, {}, "news"]),
+    ] {
+        let message = CodecId::Json.decode(request.to_string().into()).expect("a message");
+        link.outgoing.try_send(message).expect("there is room");
+        link.incoming.receive().await.expect("an answer");
+    }
+    let mut publisher = Raw::anonymous(&server).await;
+    for number in 1..=20 {
+        let published = publisher.ask(json!([16, number, {"acknowledge": true}, "news"])).await;
+        assert_eq!(published[0], 17, "nobody waits for who is stuck");
+    }
+    assert_eq!(server.realm().stats().slow_peers, 1);
+    let mut last = None;
+    for _ in 0..=5 {
+        match link.incoming.receive().await {
+            Ok(message) => last = Some(message),
+            Err(_) => break,
+        }
+    }
+    assert!(
+        matches!(&last, Some(Message::Goodbye(goodbye)) if goodbye.reason == close::TOO_SLOW),
+        "after four events, why: {last:?}"
+    );
     server.stop().await;
 }

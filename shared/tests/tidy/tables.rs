@@ -90,6 +90,41 @@ fn each_behaviour_of_raccoon_and_each_fault_names_its_tests() {
     }
 }
 
+/// The tests that lines of the limits' table name and that are not there. The node model's table names none.
+fn untested_limits(text: &str, tests: &BTreeMap<String, bool>) -> Vec<String> {
+    let table = text.split("## Limits of the router").nth(1).unwrap_or_default();
+    let lines = table.lines().take_while(|line| !line.starts_with("## "));
+    let cells = lines.filter_map(|line| line.strip_prefix("| ")?.trim_end_matches(" |").rsplit_once(" | "));
+    let mut untested = Vec::new();
+    for (limit, named) in cells.filter(|(limit, _)| !limit.starts_with("what")) {
+        for test in named.split(", ").map(|test| test.trim_matches('`')) {
+            if tests.get(test) != Some(&false) {
+                untested.push(format!("{limit}: there is no test {test}"));
+            }
+        }
+    }
+    untested
+}
+
+#[test]
+fn each_limit_of_the_router_names_its_tests() {
+    let sources = sources();
+    let tests = tests(
+        sources
+            .iter()
+            .filter(|source| source.is_rust() && !source.is_this_test()),
+    );
+    let text = &sources
+        .iter()
+        .find(|source| source.path == "ARCHITECTURE.md")
+        .expect("it is there")
+        .text;
+    assert!(text.contains("## Limits of the router"));
+    assert_eq!(untested_limits(text, &tests), Vec::<String>::new());
+    let bad = "## Limits of the router\n| what | test |\n|---|---|\n| a | `gone` |\n## More\n| b | c |";
+    assert_eq!(untested_limits(bad, &tests).len(), 1);
+}
+
 #[test]
 fn a_table_that_promises_too_much_is_refused() {
     let code = "#[test]\nfn good() {}\n#[test]\n#[ignore]\nfn bad() {}\nfn none() {}\nproptest! {\n#[test]\nfn wide(x in y) {}\n}";

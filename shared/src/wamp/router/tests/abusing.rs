@@ -74,6 +74,29 @@ fn f60_who_may_register_what_goes_by_role_and_covers_all_that_a_pattern_matches(
 }
 
 #[test]
+fn f58_subscriptions_and_registrations_end_at_the_limits_of_the_role_and_go_on_when_one_ends() {
+    let mut world = World::open();
+    world.join(&[1, 2]);
+    for (code, end, most) in [(32, 34, 256), (64, 66, 64)] {
+        let ask = |world: &mut World, number: usize| {
+            let said = world.say(1, &format!(r#"[{code},{number},{{}},"name.{code}.{number}"]"#));
+            answer(&said).to_owned()
+        };
+        for number in 1..=most {
+            assert_eq!(ask(&mut world, number), "ok", "{code} {number}");
+        }
+        assert_eq!(ask(&mut world, most + 1), BUSY, "{code}");
+        assert_eq!(answer(&world.say(1, &format!("[{end},999,1]"))), "ok");
+        assert_eq!(ask(&mut world, most + 2), "ok", "{code}: one has ended");
+        assert_eq!(
+            answer(&world.say(2, &format!(r#"[{code},1,{{}},"other"]"#))),
+            "ok",
+            "the limit is one session's"
+        );
+    }
+}
+
+#[test]
 fn f59_patterns_are_counted_and_may_not_reach_beyond_what_is_allowed() {
     let mut world = World::open();
     world.join(&[1, 2]);
