@@ -98,9 +98,10 @@ impl Wide {
     }
 }
 
-async fn tree(context: &NodeContext, nodes: usize) -> Result<Rc<Wide>> {
+async fn tree(root: &str, context: &NodeContext, nodes: usize) -> Result<Rc<Wide>> {
+    let path = Path::root(root)?;
     let root = Wide::new();
-    root.node_bind("bench.root", context).await?;
+    root.node_bind(path, context).await?;
     for index in 1..nodes {
         root.node_add(&format!("n{index}"), Wide::new()).await?;
     }
@@ -120,7 +121,7 @@ fn main() -> Fallible<()> {
                 .internal_peer(default_platform(), Principal::internal("bench"))
                 .await;
             let context = NodeContext::root(default_platform(), joined.ok());
-            let root = tree(&context, 1).await;
+            let root = tree("bench.root", &context, 1).await;
             let _ = bound.send(root.is_ok());
             std::future::pending::<()>().await;
         }
@@ -253,7 +254,7 @@ fn bind(server: &Running) -> Fallible<()> {
             .await?;
             let context = NodeContext::root(default_platform(), Some(peer));
             let begun = Instant::now();
-            let root = tree(&context, NODES).await?;
+            let root = tree("bench.tree", &context, NODES).await?;
             times.push(begun.elapsed());
             messages = tap.counts().values().sum::<u64>();
             root.node_unbind().await?;

@@ -233,7 +233,11 @@ async fn all_places_are_shared_by_requests_and_sockets_of_every_kind() {
     config.connections.total = 3;
     let role = "anonymous".to_owned();
     let address = RawAddress::Tcp("127.0.0.1:0".parse().expect("an address"));
-    config.raw_sockets = vec![RawSocket { address, role }];
+    config.raw_sockets = vec![RawSocket {
+        address,
+        role: Some(role),
+        realm: None,
+    }];
     let server = Server::builder()
         .config(config)
         .start()
