@@ -310,7 +310,7 @@ fn quick(hints: bool) -> FeedOptions {
         hints,
         poll: Duration::from_millis(20),
         watch: Duration::from_millis(5),
-        fault: None,
+        ..FeedOptions::default()
     }
 }
 

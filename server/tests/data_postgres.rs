@@ -220,3 +220,59 @@ async fn event_history_is_kept_and_forgotten_in_postgres() {
     let cluster = Cluster::start();
     data_support::event_store_keeps_and_forgets(&cluster.url()).await;
 }
+
+#[tokio::test]
+async fn who_is_behind_what_another_server_has_pruned_reads_everything_again() {
+    let cluster = Cluster::start();
+    let (hub, _frames, mut connection) = start(&cluster).await;
+    hub.shutdown();
+    let insert = "INSERT INTO assessment (title, site_id, department_id, hazard_id, probability, severity, status) \
+                  SELECT 'old', 1, 1, 1, 2, 2, 'open' FROM generate_series(1, 20)";
+    run(&mut connection, insert).await;
+    let slow = FeedOptions {
+        poll: Duration::from_secs(3_600),
+        ..FeedOptions::default()
+    };
+    let quick = FeedOptions {
+        poll: Duration::from_millis(1),
+        kept: 0,
+        ..FeedOptions::default()
+    };
+    let at = async |options| {
+        let db = Db::connect(&cluster.url()).await.unwrap();
+        let sources: Vec<Arc<dyn DataSource>> = vec![Arc::new(Assessments), Arc::new(Sites)];
+        let hub = DataHub::start(db, sources, Arc::new(Frames::default()), options).await;
+        hub.unwrap()
+    };
+    let behind = at(slow).await;
+    let ticket = behind
+        .prepare("assessments", Query::default(), Range::new(0, 100), &viewer())
+        .unwrap();
+    let titles = async || {
+        let snapshot = behind.open(ticket.window.clone()).await.unwrap();
+        let titles: std::collections::BTreeSet<_> = snapshot.rows.iter().map(|row| row.cells[1].to_string()).collect();
+        titles
+    };
+    assert_eq!(titles().await, ["old".to_owned()].into());
+    let ahead = at(quick).await;
+    run(&mut connection, "UPDATE assessment SET title = 'new'").await;
+    let patience = Instant::now() + Duration::from_secs(60);
+    let mut left = 1;
+    while left > 0 {
+        assert!(Instant::now() < patience, "{left} rows are left in the log");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let count = sqlx::query("SELECT count(*) FROM coati_change")
+            .fetch_one(&mut connection)
+            .await;
+        left = count.unwrap().get::<i64, _>(0);
+    }
+    assert_eq!(titles().await, ["old".to_owned()].into(), "it has not looked yet");
+    behind.db().ring();
+    let patience = Instant::now() + Duration::from_secs(5);
+    while titles().await != ["new".to_owned()].into() {
+        assert!(Instant::now() < patience, "what was pruned is never shown");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    ahead.shutdown();
+    behind.shutdown();
+}

@@ -9,7 +9,7 @@ use coati_server::{
     peer::websocket::Dial,
     router::{Limits, Open, Principal},
 };
-use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures::{FutureExt, SinkExt, StreamExt, stream::FuturesUnordered};
 use serde_json::json;
 use shared::{
     platform::default_platform,
@@ -229,5 +229,37 @@ async fn a_tree_that_takes_nothing_is_closed_when_its_link_is_full() {
         matches!(&last, Some(Message::Goodbye(goodbye)) if goodbye.reason == close::TOO_SLOW),
         "after four events, why: {last:?}"
     );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_reads_none_of_its_answers_for_as_long_as_a_ping_may_take_is_gone() {
+    let mut config = private();
+    let limits = &mut config.connections;
+    (limits.ping_after, limits.pong_within) = (Duration::from_millis(300), Duration::from_millis(200));
+    (limits.queue.bytes, limits.queue.reserved) = (1, 1);
+    let server = open_router(config).await;
+    let mut greedy = Raw::anonymous(&server).await;
+    assert_eq!(server.realm().stats().router.sessions, 1);
+    // The answer names the procedure: it is as large as the question.
+    let name = "x".repeat(60_000);
+    let asking = async {
+        for number in 1_u64.. {
+            let question = tokio_tungstenite::tungstenite::Message::text(format!(r#"[48,{number},{{}},"{name}"]"#));
+            if greedy.socket.send(question).await.is_err() {
+                return;
+            }
+        }
+    };
+    // Ends when the server reads no more, or has gone.
+    let _ = tokio::time::timeout(Duration::from_secs(1), asking).await;
+    let patience = std::time::Instant::now() + Duration::from_secs(20);
+    while server.realm().stats().router.sessions > 0 {
+        assert!(
+            std::time::Instant::now() < patience,
+            "it keeps its session without reading anything"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     server.stop().await;
 }

@@ -100,10 +100,8 @@ impl RawListener {
                     return Err(refused(&name, io::ErrorKind::AddrInUse.into()));
                 }
                 remove_stale(path).map_err(|error| refused(&name, error))?;
-                let listener = UnixListener::bind(path).map_err(|error| refused(&name, error))?;
-                let file = SocketFile(path.clone());
-                restrict(path).map_err(|error| refused(&name, error))?;
-                (Listener::Unix(listener), Some(file))
+                let listener = bind_closed(path).map_err(|error| refused(&name, error))?;
+                (Listener::Unix(listener), Some(SocketFile(path.clone())))
             }
         };
         Ok(Self {
@@ -208,9 +206,25 @@ fn remove_stale(path: &std::path::Path) -> io::Result<()> {
     }
 }
 
-fn restrict(path: &std::path::Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+/// Binds a socket that at no moment anybody else than its owner can open: in a folder that is closed to others, from
+/// which it is moved when its own rights are set.
+fn bind_closed(path: &std::path::Path) -> io::Result<UnixListener> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder = parent
+        .unwrap_or(std::path::Path::new("."))
+        .join(format!(".{}", std::process::id()));
+    std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    let made = folder.join("s");
+    let bound = UnixListener::bind(&made).and_then(|listener| {
+        std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::rename(&made, path)?;
+        Ok(listener)
+    });
+    // What is left of a failure is not worth hiding it.
+    let _ = std::fs::remove_file(&made);
+    let _ = std::fs::remove_dir(&folder);
+    bound
 }
 
 /// Greets a client and serves it until either side ends.

@@ -70,8 +70,15 @@ impl<I: Incoming> Reader<'_, I> {
         let alarm = tokio::time::sleep_until(first);
         tokio::pin!(alarm);
         loop {
-            // Who does not read the answers may not ask for more.
-            self.queue.relief().await;
+            // Who does not read the answers may not ask for more; and who reads none for so long is gone, as one is who
+            // does not answer a ping.
+            while self.queue.is_held_up() {
+                let longest = self.limits.ping_after + self.limits.pong_within;
+                if tokio::time::timeout(longest, self.queue.relief()).await.is_err() && self.queue.is_unread() {
+                    tracing::info!("a peer that does not read its answers counts as gone");
+                    return End::Gone;
+                }
+            }
             let came = self.frame(&mut patience, alarm.as_mut()).await;
             let largest = match self.queue.granted() {
                 Some(granted) => {

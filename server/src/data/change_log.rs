@@ -17,8 +17,6 @@ use super::{
 
 /// More changes than this in one step, and the feed looks at whole tables instead of keys.
 const MAX_BATCH: i64 = 20_000;
-/// Rows that stay in the log for whoever wants to look; the feed itself needs only what is behind its position.
-pub(crate) const KEPT: i64 = 200_000;
 
 /// Changes to one key since a position, folded together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -294,13 +292,16 @@ async fn read_postgres(transaction: &mut Transaction, horizon_before: i64, done:
     let rows = transaction
         .fetch(&Statement::new(sql, vec![horizon_before.to_string().into()]))
         .await?;
+    let sql = Statement::new("SELECT position FROM coati_pruned WHERE id = 1", Vec::new());
+    let pruned = number(transaction, sql).await?;
     let mut batch = Batch {
         tables: BTreeMap::new(),
         position: Position::Horizon {
             horizon,
             done: BTreeSet::new(),
         },
-        gap: horizon < horizon_before,
+        // Rows that were pruned before they were read may have been of any table.
+        gap: horizon < horizon_before || pruned >= horizon_before,
     };
     let mut seen = done.clone();
     for row in &rows {
@@ -370,17 +371,20 @@ pub(crate) async fn set_origin(transaction: &mut Transaction, origin: Option<&st
     }
 }
 
-/// Deletes what is far behind. Only the feed's own reading matters to it, and that is at the end of the log.
-pub(crate) async fn prune(db: &Db, position: &Position) -> Result<()> {
+/// Deletes what is far behind, all but `kept` rows. The feed itself is past it; who is not finds out by what is noted: on
+/// SQLite numbers are missing, on PostgreSQL the last transaction that was deleted is in `coati_pruned`.
+pub(crate) async fn prune(db: &Db, position: &Position, kept: i64) -> Result<()> {
     let statement = match position {
-        Position::Sequence(sequence) if *sequence > KEPT => Statement::new(
+        Position::Sequence(sequence) if *sequence > kept => Statement::new(
             "DELETE FROM coati_change WHERE seq <= ?",
-            vec![Cell::Integer(sequence - KEPT)],
+            vec![Cell::Integer(sequence - kept)],
         ),
         Position::Sequence(_) => return Ok(()),
         Position::Horizon { horizon, .. } => Statement::new(
-            "DELETE FROM coati_change WHERE xid < $1::text::xid8 AND seq <= (SELECT max(seq) FROM coati_change) - $2",
-            vec![horizon.to_string().into(), KEPT.into()],
+            "WITH gone AS (DELETE FROM coati_change \
+             WHERE xid < $1::text::xid8 AND seq <= (SELECT max(seq) FROM coati_change) - $2 RETURNING xid::text::bigint AS xid) \
+             UPDATE coati_pruned SET position = greatest(position, (SELECT max(xid) FROM gone)) WHERE id = 1",
+            vec![horizon.to_string().into(), kept.into()],
         ),
     };
     let mut transaction = db.write().await?;

@@ -124,7 +124,7 @@ async fn wait(hub: &HubInner, watcher: &mut Option<Watcher>) {
 async fn prune(hub: &HubInner) {
     let position = hub.registry().position.clone();
     if let Some(position) = position
-        && let Err(error) = change_log::prune(&hub.db, &position).await
+        && let Err(error) = change_log::prune(&hub.db, &position, hub.options.kept).await
     {
         tracing::warn!(%error, "the change log could not be pruned");
     }

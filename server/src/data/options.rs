@@ -11,6 +11,9 @@ pub struct FeedOptions {
     pub poll: Duration,
     /// How often SQLite's commit counter is asked for commits of other processes.
     pub watch: Duration,
+    /// Rows that stay in the change log although this server has read them: for servers that are behind, and whoever
+    /// wants to look.
+    pub kept: i64,
     /// A deliberate defect, for the test that shows that the tests would notice.
     #[doc(hidden)]
     pub fault: Option<Fault>,
@@ -36,6 +39,7 @@ impl Default for FeedOptions {
             hints: true,
             poll: Duration::from_millis(500),
             watch: Duration::from_millis(100),
+            kept: 200_000,
             fault: None,
         }
     }

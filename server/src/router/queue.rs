@@ -272,6 +272,16 @@ impl Outbound {
         }
     }
 
+    /// Whether the reader has to wait in [`Self::relief`].
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.held_up.load(Ordering::Acquire)
+    }
+
+    /// Whether that is because too many answers wait to be sent.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.needs_relief(&self.state())
+    }
+
     /// Has the reader wait or go on, by what is in the queue now.
     fn reconsider(&self, state: &State) {
         let held_up = state.closing.is_none() && (state.paused || self.needs_relief(state));
