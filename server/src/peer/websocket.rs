@@ -1,6 +1,6 @@
 //! A WebSocket link to any WAMP router, for native peers.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream::SplitStream};
@@ -33,7 +33,7 @@ const PING_AFTER: Duration = Duration::from_secs(20);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
 
 /// How to reach a router.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Dial {
     /// Such as `ws://127.0.0.1:3000/ws` or `wss://router.example.org/ws`.
     pub url: String,
@@ -51,6 +51,20 @@ pub struct Dial {
     pub largest: usize,
     /// Time for the connection to stand.
     pub within: Duration,
+}
+
+/// Without the token and what headers hold: both may be somebody's key.
+impl fmt::Debug for Dial {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&String> = self.headers.iter().map(|(name, _)| name).collect();
+        formatter
+            .debug_struct("Dial")
+            .field("url", &self.url)
+            .field("codec", &self.codec)
+            .field("has_token", &self.token.is_some())
+            .field("headers", &headers)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Dial {
@@ -232,5 +246,21 @@ fn codec_frame(codec: CodecId, bytes: Bytes) -> Option<Frame> {
     match codec {
         CodecId::Json => bytes.try_into().ok().map(Frame::Text),
         CodecId::Msgpack | CodecId::Cbor => Some(Frame::Binary(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dial_in_a_log_shows_no_token_and_no_cookie() {
+        let dial = Dial {
+            token: Some("the-token".to_owned()),
+            headers: vec![("cookie".to_owned(), "the-cookie".to_owned())],
+            ..Dial::new("ws://127.0.0.1:1/ws")
+        };
+        let text = format!("{dial:?}");
+        assert!(text.contains("cookie") && !text.contains("the-"), "{text}");
     }
 }
