@@ -7,7 +7,7 @@ if [ -d "$target/debug/deps" ]; then room 2; else room 10; fi
 
 step setup scripts/setup.sh target bindgen chromium postgres sqlite autobahn npm
 step check scripts/check.sh
-step tests cargo test "${locked[@]}" "${everything[@]}"
+step tests cargo test "${locked[@]}" "${everything[@]}" --no-fail-fast
 step browser-tests scripts/test-wasm.sh
 step client-build scripts/build-client.sh
 step end-to-end scripts/e2e.sh

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// A result whose error can cross the wire.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, for code to match on. The text in [`Error::message`] is for people.
+/// What went wrong, for code to match on. The text in [`ErrorParts::message`] is for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ErrorKind {
     /// No node, or no call of that name, is bound at the address.
@@ -40,7 +40,7 @@ pub enum ErrorKind {
     ClientOutdated,
     /// The peer broke the protocol.
     Protocol,
-    /// A bug or a failing machine; the text stays in the log of the side that failed, under [`Error::incident`].
+    /// A bug or a failing machine; the text stays in the log of the side that failed, under [`ErrorParts::incident`].
     Internal,
     /// An error of the application's own, named by its URI.
     Application,

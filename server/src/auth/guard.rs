@@ -33,6 +33,8 @@ impl Default for Guard {
 pub(crate) struct Attempt {
     /// Who it says to be.
     name: String,
+    /// It has said HELLO and proven nothing yet.
+    opened: bool,
     /// Its proof was let through.
     admitted: bool,
 }
@@ -53,14 +55,16 @@ impl Guard {
         let wait = if let Message::Hello(hello) = message {
             *attempt = Attempt {
                 name: name(&hello.details),
+                opened: true,
                 admitted: false,
             };
             // An authenticator may be asked already now: not for who may not go on anyway.
             self.throttle().wait(&attempt.name, address, now)
-        } else if let Message::Authenticate(_) = message {
+        } else if matches!(message, Message::Authenticate(_)) && std::mem::take(&mut attempt.opened) {
             attempt.admitted = true;
             self.throttle().admit(&attempt.name, address, now).err()
         } else {
+            // A proof that nobody asked for breaks the protocol, as the router will say, and is no guess.
             None
         };
         match wait.filter(|wait| !wait.is_zero()) {
