@@ -58,6 +58,10 @@ for round in $(seq "$rounds"); do
 done
 # What our router allows, as it says itself.
 grep -hm1 "limits in force" "$results/ours.server.log" || true
+# One that never reads beside 500 that do: five pairs of runs with and without it, in turn.
+start ours
+"$programs/load" --url "$url" --dialect wamp $pids stalled 2>>"$results/errors.log" || echo "stalled ended early: $(tail -1 "$results/errors.log")" >&2
+stop
 # Memory and many connections need a server that has done nothing else.
 for name in "${peers[@]}"; do
     start "$name"
