@@ -52,6 +52,12 @@ impl Source {
         this
     }
 
+    /// Whoever listens first.
+    fn listener(&self) -> Listener {
+        let listeners = self.listeners.borrow();
+        listeners.values().next().expect("somebody listens").1.clone()
+    }
+
     fn rows(&self, range: Range) -> Vec<Row> {
         let values = self.values.borrow();
         let rows = values.iter().skip(range.start as usize).take(range.length as usize);
@@ -284,13 +290,7 @@ fn who_is_told_that_frames_were_left_out_asks_for_them_once() {
         (0..20).for_each(|number| source.change(|values| values[number].1 = 7));
         source.deaf.set(false);
         source.calls.borrow_mut().clear();
-        let heard = source
-            .listeners
-            .borrow()
-            .values()
-            .next()
-            .map(|(_, heard)| heard.clone());
-        heard.expect("it listens")(None);
+        source.listener()(None);
         testing::settle().await;
         assert_eq!(shown(&live), source.rows(Range::new(0, 100)));
         assert_eq!(*source.calls.borrow(), ["resume"]);
@@ -307,13 +307,7 @@ fn a_frame_that_overtakes_the_answer_to_a_resume_is_not_lost() {
         source.deaf.set(true);
         source.change(|values| values[3].1 = 7);
         source.deaf.set(false);
-        let heard = source
-            .listeners
-            .borrow()
-            .values()
-            .next()
-            .map(|(_, heard)| heard.clone());
-        let heard = heard.expect("it listens");
+        let heard = source.listener();
         source.calls.borrow_mut().clear();
         heard(None);
         while source.running.get() == 0 {
