@@ -310,9 +310,11 @@ mod tests {
             rate: None,
         };
         let sending = async {
-            // The alarm rings before what came meanwhile is seen.
-            tokio::time::advance(limits.handshake).await;
-            tokio::task::yield_now().await;
+            // The alarm rings before what came meanwhile is seen, more than once.
+            for _ in 0..3 {
+                tokio::time::advance(limits.handshake).await;
+                tokio::task::yield_now().await;
+            }
             let hello = Hello {
                 realm: name,
                 details: HelloDetails::default(),

@@ -62,7 +62,7 @@ async def log_in(url, realm, method, **extra):
     factory = WampWebSocketClientFactory(lambda: party, url=url)
     host, port = url.removeprefix("ws://").split("/")[0].split(":")
     await asyncio.get_running_loop().create_connection(factory, host, int(port))
-    party.details = await asyncio.wait_for(party.joined, 20)
+    party.details = await asyncio.wait_for(party.joined, 150)
     return party
 
 
