@@ -3,6 +3,10 @@
 
 #[path = "../tests/simulation/batch.rs"]
 mod batch;
+#[path = "../tests/simulation/calm.rs"]
+mod calm;
+#[path = "../tests/simulation/chronicle.rs"]
+mod chronicle;
 #[path = "../tests/simulation/parties.rs"]
 mod parties;
 #[path = "../tests/simulation/world.rs"]

@@ -291,7 +291,8 @@ struct Port {
 
 impl<T: SignalPayload> Signal<T> {
     /// A signal that keeps its last `most` events while its node is bound, at most [`REPLAY_LIMIT`]. Who connects later
-    /// gets them first, each once and in order, and then what happens live. `#[signal(replay = 3)]` makes one.
+    /// gets them first, each once and in order, and then what happens live. Who was connected, and has missed events
+    /// because of a lost link, gets those again that came after the last one it heard. `#[signal(replay = 3)]` makes one.
     #[must_use]
     pub fn replaying(most: usize) -> Self {
         Self {
@@ -322,7 +323,8 @@ impl<T: SignalPayload> Signal<T> {
                 }
                 if self.inner.history.borrow().is_kept() {
                     // Before the handlers run: who is connected by one of them finds this event in the past.
-                    parcel = parcel.marked(member.new_name());
+                    let name = self.inner.history.borrow_mut().next_name(|| member.new_name());
+                    parcel = parcel.marked(name);
                     self.keep(&parcel);
                 }
                 let delivery = member.fire(&topic, &parcel);

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use coati_shared::{
     prelude::*,
     testing::{self, Placement, Realm, settle},
+    wamp::{router::Input, uri::Uri},
 };
 
 #[node]
@@ -17,6 +18,12 @@ struct Counter {
     #[init({ let total = total.clone(); Computed::new(move || total.get().saturating_mul(2)) })]
     doubled: Computed<u64>,
     hidden: Value<u64>,
+}
+
+#[node]
+struct Single {
+    #[mirror]
+    total: Value<u64>,
 }
 
 #[node]
@@ -139,9 +146,88 @@ async fn a_mirror_catches_up_when_either_side_comes_back() -> Result<()> {
         counter.total.set(number);
         settle().await;
         assert_eq!(total.get(), Some(number - 1));
+        if number == 2 {
+            assert_eq!(total.status(), MirrorStatus::Lost(ErrorKind::NoSuchProcedure));
+        }
         side.set_peer(Some(realm.peer("node").await?)).await?;
         settle().await;
         assert_eq!((total.get(), total.status()), (Some(number), MirrorStatus::Live));
+    }
+    Ok(())
+}
+
+#[testing::test]
+async fn a_mirror_hears_that_the_session_of_its_owner_was_lost_or_killed() -> Result<()> {
+    let realm = Realm::new();
+    let (near, far) = (realm.context("browser").await?, realm.context("browser").await?);
+    let (counter, panel) = (counter(&far).await?, panel(&near).await?);
+    let total = panel.mirror(Counter::total, "@counter")?;
+    settle().await;
+    for number in 1..=4 {
+        assert_eq!(total.status(), MirrorStatus::Live);
+        let peer = far.peer().expect("joined");
+        if number % 2 == 0 {
+            realm.cut(&peer);
+        } else {
+            realm.handle(Input::Kill {
+                session: peer.session().session,
+                reason: Uri::unchecked("test.killed"),
+                message: None,
+            });
+        }
+        // The owner itself knows nothing of it yet, and counts on.
+        counter.total.set(number);
+        settle().await;
+        assert_eq!(
+            (total.get(), total.status()),
+            (Some(number - 1), MirrorStatus::Lost(ErrorKind::NoSuchProcedure)),
+        );
+        far.set_peer(Some(realm.peer("browser").await?)).await?;
+        settle().await;
+        assert_eq!((total.get(), total.status()), (Some(number), MirrorStatus::Live));
+    }
+    Ok(())
+}
+
+#[testing::test]
+async fn the_late_end_of_an_owners_earlier_session_leaves_mirrors_live() -> Result<()> {
+    let realm = Realm::new();
+    let (near, far) = (realm.context("node").await?, realm.context("node").await?);
+    let (counter, panel) = (counter(&far).await?, panel(&near).await?);
+    let total = panel.mirror(Counter::total, "@counter")?;
+    settle().await;
+    let earlier = far.peer().expect("joined");
+    far.set_peer(Some(realm.peer("node").await?)).await?;
+    counter.total.set(1);
+    settle().await;
+    realm.cut(&earlier);
+    settle().await;
+    assert_eq!((total.get(), total.status()), (Some(1), MirrorStatus::Live));
+    counter.total.set(2);
+    settle().await;
+    assert_eq!((total.get(), total.status()), (Some(2), MirrorStatus::Live));
+    Ok(())
+}
+
+#[testing::test]
+async fn owners_that_come_and_go_use_no_testaments_up() -> Result<()> {
+    let realm = Realm::new();
+    let (near, far) = (realm.context("node").await?, realm.context("browser").await?);
+    let panel = panel(&near).await?;
+    for number in 0..50 {
+        // One field each time, as a browser may leave eight testaments.
+        let single = Single::new();
+        single.node_bind(&*format!("test.single{number}"), &far).await?;
+        let mirror = panel.mirror(Single::total, &format!("test.single{number}"))?;
+        settle().await;
+        assert_eq!(mirror.status(), MirrorStatus::Live);
+        if number % 10 == 9 {
+            realm.cut(&far.peer().expect("joined"));
+            settle().await;
+            assert_eq!(mirror.status(), MirrorStatus::Lost(ErrorKind::NoSuchProcedure));
+            far.set_peer(Some(realm.peer("browser").await?)).await?;
+        }
+        single.node_unbind().await?;
     }
     Ok(())
 }

@@ -22,6 +22,22 @@ pub enum Fault {
     CancelIgnored,
     /// Tasks of a node go on when it is unbound.
     ReplyToDead,
+    /// A mirror leaves updates out that do not follow, and does not ask.
+    GapIgnored,
+    /// A mirror takes an answer only if it has nothing yet.
+    ResyncKeepsOlder,
+    /// An owner leaves no word for when its session ends.
+    NoTestament,
+    /// The callee of a stream does not hear that its reader has room for more.
+    GrantLost,
+    /// A stream whose reader has gone is poured on.
+    StreamPouredForNobody,
+    /// An error on the way ends a stream as if it were complete.
+    StreamCutShort,
+    /// Of what a late listener is told as the past, it forgets what it has heard since.
+    ReplayDoubles,
+    /// A late listener drops what happens while it waits for the past.
+    ReplayDropsHeld,
 }
 
 thread_local! {

@@ -4,20 +4,23 @@ use std::{
     borrow::Cow,
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet, HashMap},
+    pin::pin,
     rc::{Rc, Weak},
 };
 
 use futures::{
     FutureExt,
     channel::oneshot,
-    future::{Either, join_all, select},
+    future::{Either, OptionFuture, join, join_all, select},
     lock::Mutex,
 };
 
 pub(crate) mod builtin;
 mod events;
+mod wills;
 
 pub(crate) use events::{Behind, Entry};
+use wills::{flush_wills, leave_will};
 
 use super::{
     Node,
@@ -68,6 +71,8 @@ pub(crate) struct Member {
     roots: RefCell<BTreeSet<String>>,
     /// Procedures that nodes want registered one by one, by path.
     each: RefCell<BTreeMap<String, Vec<String>>>,
+    /// Topics of mirrored state whose listeners hear of the end of the session, by path.
+    wills: RefCell<BTreeMap<String, Vec<String>>>,
     /// Handlers by topic, in order of connection.
     topics: RefCell<BTreeMap<Rc<str>, Vec<Rc<Entry>>>>,
     next_entry: Cell<u64>,
@@ -87,6 +92,8 @@ pub(crate) struct Member {
 enum Kind {
     Calls,
     Events,
+    /// Testaments: they stay until the session ends.
+    Wills,
 }
 
 type WireKey = (Kind, String, bool);
@@ -97,10 +104,11 @@ struct Wires {
     made: BTreeMap<WireKey, Wire>,
 }
 
-/// Ends when dropped.
+/// Ends when dropped, but for a testament.
 enum Wire {
     Calls(#[allow(dead_code, reason = "held, never read")] Registration),
     Events(#[allow(dead_code, reason = "held, never read")] Subscription),
+    Will,
 }
 
 /// What the router refused.
@@ -155,6 +163,7 @@ impl Member {
             moves: Cell::new(0),
             roots: RefCell::default(),
             each: RefCell::default(),
+            wills: RefCell::default(),
             topics: RefCell::default(),
             next_entry: Cell::new(1),
             watchers: RefCell::default(),
@@ -255,6 +264,7 @@ impl Member {
         self.moves.set(self.moves.get() + 1);
         self.roots.borrow_mut().remove(path.as_str());
         self.each.borrow_mut().remove(path.as_str());
+        self.wills.borrow_mut().remove(path.as_str());
     }
 
     /// Remembers procedures that are to be registered one by one, for others to find them.
@@ -291,7 +301,12 @@ impl Member {
             self.places.borrow().len(),
             self.roots.borrow().len(),
             self.topics.borrow().len(),
-            self.wires.borrow().made.len(),
+            self.wires
+                .borrow()
+                .made
+                .keys()
+                .filter(|key| key.0 != Kind::Wills)
+                .count(),
         ]
     }
 
@@ -335,13 +350,22 @@ impl Member {
         let roots = self.roots.borrow();
         let covered = |text: &str, not: &str| roots.iter().any(|root| root != not && is_within(text, root));
         let outer = roots.iter().filter(|root| !covered(root, root));
-        let (topics, each) = (self.topics.borrow(), self.each.borrow());
-        let each = each.values().flatten();
+        let (topics, each, wills) = (self.topics.borrow(), self.each.borrow(), self.wills.borrow());
         let foreign = topics.keys().filter(|topic| !covered(topic, ""));
         outer
             .flat_map(|root| root_wires(root))
             .chain(foreign.map(|topic| (Kind::Events, topic.to_string(), false)))
-            .chain(each.map(|procedure| (Kind::Calls, procedure.clone(), false)))
+            .chain(
+                each.values()
+                    .flatten()
+                    .map(|procedure| (Kind::Calls, procedure.clone(), false)),
+            )
+            .chain(
+                wills
+                    .values()
+                    .flatten()
+                    .map(|topic| (Kind::Wills, topic.clone(), false)),
+            )
             .collect()
     }
 
@@ -370,7 +394,7 @@ impl Member {
             let forgets = fault::is(Fault::UnbindForgets);
             let (kept, superfluous): (BTreeMap<_, _>, BTreeMap<_, _>) = made
                 .into_iter()
-                .partition(|(key, _)| is_new && (forgets || wanted.contains(key)));
+                .partition(|(key, _)| is_new && (forgets || key.0 == Kind::Wills || wanted.contains(key)));
             wires.made = kept;
             let missing: Vec<WireKey> = wanted.into_iter().filter(|key| !wires.made.contains_key(key)).collect();
             (missing, superfluous)
@@ -383,12 +407,15 @@ impl Member {
     /// Brings registrations and subscriptions in line with what is bound: all in one go, pipelined.
     pub(crate) async fn reconcile(&self) -> Refusals {
         let _gate = self.gate.lock().await;
+        let forgets_wills = self.peer.borrow().is_some() && self.forgets_wills(&self.wanted());
         let missing = self.prune();
         let generation = self.generation.get();
         let mut refusals = Refusals::default();
         let Some(peer) = self.peer() else { return refusals };
         let (sender, superseded) = oneshot::channel::<()>();
         *self.superseded.borrow_mut() = Some(sender);
+        // Requests are taken in order: what is made after the flush stays.
+        let flush = OptionFuture::from(forgets_wills.then(|| flush_wills(&peer)));
         let requests = join_all(missing.into_iter().map(|key| {
             let peer = peer.clone();
             async move {
@@ -397,7 +424,8 @@ impl Member {
             }
         }));
         // A peer whose link is silent may never answer: the next one must not wait for that.
-        let Either::Left((made, _)) = select(requests, superseded).await else {
+        let requests = pin!(join(flush, requests));
+        let Either::Left(((_, made), _)) = select(requests, superseded).await else {
             return refusals;
         };
         for (key, wire) in made {
@@ -440,9 +468,11 @@ impl Member {
                 };
                 let handler = Rc::new(move |invocation: Invocation, progress: Progress| {
                     let member = member();
+                    let goes_on = fault::is(Fault::CancelIgnored)
+                        || progress.is_wanted() && fault::is(Fault::StreamPouredForNobody);
                     async move {
                         match member {
-                            Some(member) if fault::is(Fault::CancelIgnored) => {
+                            Some(member) if goes_on => {
                                 let platform = member.platform.clone();
                                 let (sender, answer) = oneshot::channel();
                                 let work = async move { drop(sender.send(member.invoked(invocation, progress).await)) };
@@ -469,6 +499,10 @@ impl Member {
                     }
                 });
                 peer.subscribe(&uri, options, handler).await.map(Wire::Events)
+            }
+            Kind::Wills => {
+                leave_will(peer, uri.as_str()).await;
+                Ok(Wire::Will)
             }
         }
     }

@@ -99,6 +99,11 @@ impl Source {
     }
 }
 
+/// What the router says on an owner's topics when its session is over: of no life, and no version.
+pub(crate) fn last_word() -> Update<()> {
+    Update(String::new(), 0, Vec::new())
+}
+
 /// The marked fields of a bound node, and what watches them.
 #[derive(Default)]
 pub(crate) struct Sources(Vec<(Rc<Source>, Watch)>);
@@ -127,6 +132,10 @@ impl Sources {
             Some((source, watch))
         });
         let sources: Vec<_> = sources.collect();
+        if context.audience() == Audience::Realm && !sources.is_empty() {
+            let topics = sources.iter().map(|(source, _)| source.topic.clone());
+            context.member().bequeath(path, topics.collect());
+        }
         (!sources.is_empty()).then(|| Rc::new(Self(sources)))
     }
 
@@ -155,7 +164,9 @@ impl Sources {
 /// that mirrors is unbound.
 ///
 /// Each change arrives whole and numbered. After a gap, a lost link or a restart of the owner the copy asks for the
-/// current state; [`Mirror::status`] says meanwhile that it is [`MirrorStatus::Loading`] or [`MirrorStatus::Lost`].
+/// current state; [`Mirror::status`] says meanwhile that it is [`MirrorStatus::Loading`] or [`MirrorStatus::Lost`]. So it
+/// does when the owner's session ends, however that is: the router tells, by a testament for each field. A role may
+/// leave so many testaments; the end of fields beyond them shows only when the owner is back.
 /// Several changes within one turn of the owner's thread arrive as one.
 #[derive(Clone)]
 pub struct Mirror<T: Mirrored>(Rc<Shell<T>>);

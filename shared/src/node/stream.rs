@@ -25,7 +25,13 @@ use futures::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Arguments, Caller, RemoteNode, call::decode_first, detached, enter::Entered, frame::inside_context, member::Member,
+    Arguments, Caller, RemoteNode,
+    call::decode_first,
+    detached,
+    enter::Entered,
+    fault::{self, Fault},
+    frame::inside_context,
+    member::Member,
 };
 use crate::{
     contract::ContractInfo,
@@ -165,6 +171,7 @@ impl Streams {
     pub(crate) fn grant(&self, invocation: &Invocation) -> Result<Payload> {
         let (name, more): (String, u32) = invocation.payload.decode_args()?;
         let found = self.0.borrow().get(&name).cloned();
+        let found = found.filter(|_| !fault::is(Fault::GrantLost));
         if let Some(allowance) = found.filter(|allowance| allowance.reader == invocation.details.caller) {
             let left = allowance.left.get().saturating_add(more as usize);
             allowance.left.set(left.min(WINDOW));
@@ -288,6 +295,7 @@ impl RemoteNode {
                     Some(inside_context(self.context(), || decode_first(&payload)))
                 }
                 Ok(Part::Last(_)) => None,
+                Err(_) if fault::is(Fault::StreamCutShort) => None,
                 Err(error) => {
                     if matches!(error.kind, ErrorKind::NoSuchProcedure | ErrorKind::InvalidArgument) {
                         self.context().member().doubt(self.path());

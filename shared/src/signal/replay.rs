@@ -2,14 +2,16 @@
 //!
 //! In one tree nothing can happen between the past and the present: the past is delivered, then the handler is
 //! connected. Across the wire a listener subscribes, asks the node for the past, and holds back what arrives meanwhile.
-//! Each event has a name, so that one which is in the past and also arrived is taken for what it is.
+//! Each event has a name, so that one which is in the past and also arrived is taken for what it is. The names of those
+//! that the owner fires are numbered: what nobody heard, as the owner had no link, never comes after what was heard since.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
 };
 
 use super::{Parcel, SignalPort};
+use crate::node::fault::{self, Fault};
 
 /// How many events a signal may keep. All of them must fit into one message.
 pub const REPLAY_LIMIT: usize = 256;
@@ -28,6 +30,8 @@ pub(crate) const HELD_LIMIT: usize = 1_024;
 pub(super) struct History {
     most: usize,
     last: u64,
+    /// What the names of the owner's events begin with.
+    life: Option<String>,
     bytes: usize,
     events: VecDeque<(u64, Parcel)>,
 }
@@ -42,6 +46,12 @@ impl History {
 
     pub(super) const fn is_kept(&self) -> bool {
         self.most > 0
+    }
+
+    /// The name of the event that its owner fires next.
+    pub(super) fn next_name(&mut self, new_life: impl FnOnce() -> String) -> String {
+        let life = self.life.get_or_insert_with(new_life);
+        format!("{life}.{}", self.last + 1)
     }
 
     /// Keeps an event; answers those that it pushes out.
@@ -106,6 +116,8 @@ pub(crate) struct Latecomer<E> {
     held: Vec<Named<E>>,
     had: BTreeSet<Rc<str>>,
     order: VecDeque<Rc<str>>,
+    /// The newest of the owner's events that it had: life, and number.
+    newest: Option<(Rc<str>, u64)>,
 }
 
 impl<E> Latecomer<E> {
@@ -116,6 +128,7 @@ impl<E> Latecomer<E> {
             held: Vec::new(),
             had: BTreeSet::new(),
             order: VecDeque::new(),
+            newest: None,
         }
     }
 
@@ -135,6 +148,9 @@ impl<E> Latecomer<E> {
                 self.release(Vec::new())
             }
             Input::Told(number, mut past) if self.asked == Some(number) => {
+                if fault::is(Fault::ReplayDropsHeld) {
+                    self.held.clear();
+                }
                 // What was held back arrived after we had subscribed; what of the past is not among it came before.
                 let held = names(&self.held);
                 past.retain(|event| !is_among(&held, event));
@@ -152,14 +168,24 @@ impl<E> Latecomer<E> {
     fn release(&mut self, past: Vec<Named<E>>) -> Vec<E> {
         self.asked = None;
         let (earlier, held) = (std::mem::take(&mut self.earlier), std::mem::take(&mut self.held));
-        let fresh = earlier.into_iter().chain(past).chain(held);
-        fresh
+        let fresh = earlier.into_iter().chain(past).chain(held).collect();
+        in_order(fresh)
             .filter(|(name, _)| name.as_ref().is_none_or(|name| self.is_new(name)))
             .map(|(_, event)| event)
             .collect()
     }
 
     fn is_new(&mut self, name: &Rc<str>) -> bool {
+        if fault::is(Fault::ReplayDoubles) {
+            return true;
+        }
+        if let Some((life, number)) = numbered(name) {
+            let newest = self.newest.as_ref().filter(|(known, _)| **known == *life);
+            if newest.is_some_and(|(_, newest)| number <= *newest) {
+                return false;
+            }
+            self.newest = Some((life.into(), number));
+        }
         if !self.had.insert(name.clone()) {
             return false;
         }
@@ -173,12 +199,38 @@ impl<E> Latecomer<E> {
     }
 }
 
+/// Life and number, if an owner gave the name.
+fn numbered(name: &str) -> Option<(&str, u64)> {
+    let (life, number) = name.rsplit_once('.')?;
+    Some((life, number.parse().ok()?))
+}
+
+/// The same events, those of each life of the owner in the order in which it fired them.
+fn in_order<E>(events: Vec<Named<E>>) -> impl Iterator<Item = Named<E>> {
+    let mut places: BTreeMap<String, Vec<(u64, usize)>> = BTreeMap::new();
+    for (place, (name, _)) in events.iter().enumerate() {
+        if let Some((life, number)) = name.as_deref().and_then(numbered) {
+            places.entry(life.to_owned()).or_default().push((number, place));
+        }
+    }
+    let mut order: Vec<usize> = (0..events.len()).collect();
+    for places in places.into_values() {
+        let mut sorted = places.clone();
+        sorted.sort_unstable();
+        for ((_, to), (_, from)) in places.into_iter().zip(sorted) {
+            order[to] = from;
+        }
+    }
+    let mut events: Vec<_> = events.into_iter().map(Some).collect();
+    order.into_iter().filter_map(move |place| events[place].take())
+}
+
 fn names<E>(events: &[Named<E>]) -> BTreeSet<Rc<str>> {
     events.iter().filter_map(|(name, _)| name.clone()).collect()
 }
 
 fn is_among<E>(names: &BTreeSet<Rc<str>>, (name, _): &Named<E>) -> bool {
-    name.as_ref().is_some_and(|name| names.contains(name))
+    !fault::is(Fault::ReplayDoubles) && name.as_ref().is_some_and(|name| names.contains(name))
 }
 
 #[cfg(test)]

@@ -8,7 +8,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{data::Applied, error::ErrorKind};
+use crate::{
+    data::Applied,
+    error::ErrorKind,
+    node::fault::{self, Fault},
+};
 
 /// How many updates are kept while a question is open; beyond it the oldest goes, and another question follows.
 pub(crate) const EARLY_LIMIT: usize = 64;
@@ -26,7 +30,8 @@ pub enum MirrorStatus {
     Lost(ErrorKind),
 }
 
-/// One version of a field: epoch, version, and the value; no value says that the owner's life ends.
+/// One version of a field: epoch, version, and the value; no value says that the owner's life ends. Without an epoch, the
+/// router says so on behalf of a session that is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Update<T>(pub(crate) String, pub(crate) u64, pub(crate) Vec<T>);
 
@@ -115,8 +120,10 @@ impl<T> Replica<T> {
         let early = std::mem::take(&mut self.early);
         match answer {
             Ok(Update(epoch, version, value)) => {
-                self.held = Some((epoch, version));
-                outputs.extend(value.into_iter().map(Output::Show));
+                if self.held.is_none() || !fault::is(Fault::ResyncKeepsOlder) {
+                    self.held = Some((epoch, version));
+                    outputs.extend(value.into_iter().map(Output::Show));
+                }
                 self.becomes(MirrorStatus::Live, outputs);
                 for update in early {
                     if self.asked.is_none() {
@@ -139,6 +146,7 @@ impl<T> Replica<T> {
         let held = self.held.as_ref().filter(|(known, _)| *known == epoch);
         let applied = held.map(|(_, held)| Applied::of(*held, version));
         match (applied, value.into_iter().next()) {
+            (Some(Applied::Gap), Some(_)) if fault::is(Fault::GapIgnored) => {}
             (Some(Applied::Stale), Some(_)) if self.status == MirrorStatus::Live => {}
             (Some(Applied::Ok), Some(value)) if self.status == MirrorStatus::Live => {
                 self.held = Some((epoch, version));
@@ -147,6 +155,8 @@ impl<T> Replica<T> {
             // Another life of the owner, a gap, or news from one that was lost.
             (_, Some(_)) => self.ask(outputs),
             (Some(_), None) => self.becomes(MirrorStatus::Lost(ErrorKind::NoSuchProcedure), outputs),
+            // The session of an owner is over. If it has another, this one will answer.
+            (None, None) if self.status == MirrorStatus::Live => self.ask(outputs),
             (None, None) => {}
         }
     }

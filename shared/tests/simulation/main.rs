@@ -1,6 +1,8 @@
 //! Conversations of three parties in bad weather, many seeds, and the mistakes that such a run must notice.
 
 mod batch;
+mod calm;
+mod chronicle;
 mod parties;
 mod world;
 
@@ -23,6 +25,14 @@ fn the_simulation_notices_each_mistake_within_a_thousand_seeds() {
         (Fault::OldGenerationAccepted, "an older session was in the way"),
         (Fault::CancelIgnored, "work for nobody"),
         (Fault::ReplyToDead, "reached a node that was unbound"),
+        (Fault::GapIgnored, "after silence, a mirror has"),
+        (Fault::ResyncKeepsOlder, "after the storm, a mirror has"),
+        (Fault::NoTestament, "of an owner that is gone"),
+        (Fault::GrantLost, "broke before"),
+        (Fault::StreamPouredForNobody, "pour for nobody"),
+        (Fault::StreamCutShort, "as if it were complete"),
+        (Fault::ReplayDoubles, "a listener heard tale"),
+        (Fault::ReplayDropsHeld, "missed tales"),
     ] {
         let notices = |seed| batch::one(seed, Some(fault)).is_err_and(|text| text.contains(symptom));
         assert!((0..1_000).any(notices), "nobody noticed {fault:?}");

@@ -2,58 +2,19 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet},
     rc::Rc,
+    time::Duration,
 };
 
 use coati_shared::{
     node::AnswerTable,
+    platform::Platform,
     prelude::*,
-    testing::{Cut, Simulation, Weather},
+    testing::{Cut, Simulation},
 };
+use futures::{FutureExt, future, stream};
 
-/// What all parties write down.
-#[derive(Default)]
-pub struct Chronicle {
-    pub violations: RefCell<Vec<String>>,
-    /// How often each marked call has run.
-    pub applied: RefCell<BTreeMap<(u64, u64), u32>>,
-    pub started: Cell<u64>,
-    pub completed: Cell<u64>,
-    /// Callees at work.
-    pub working: Cell<i64>,
-    /// Bound nodes, counted by what their owners clean up.
-    pub owned: std::sync::Arc<std::sync::atomic::AtomicI64>,
-    /// Links by client, to be cut at the worst moment.
-    pub links: RefCell<BTreeMap<u64, Weather>>,
-    /// Parts whose unbinding is done.
-    pub dead: RefCell<BTreeSet<u64>>,
-    pub is_calm: Cell<bool>,
-}
-
-impl Chronicle {
-    pub fn violation(&self, text: String) {
-        let mut violations = self.violations.borrow_mut();
-        if violations.len() < 3 {
-            violations.push(text);
-        }
-    }
-
-    fn own(&self) {
-        use std::sync::atomic::Ordering;
-        self.owned.fetch_add(1, Ordering::Relaxed);
-        let owned = self.owned.clone();
-        coati_shared::state::on_cleanup(move || {
-            owned.fetch_sub(1, Ordering::Relaxed);
-        });
-    }
-
-    fn check_alive(&self, node: u64, what: &str) {
-        if self.dead.borrow().contains(&node) {
-            self.violation(format!("{what} reached a node that was unbound"));
-        }
-    }
-}
+use crate::chronicle::{Chronicle, Ear};
 
 #[contract]
 pub trait Ledger {
@@ -62,12 +23,16 @@ pub trait Ledger {
     async fn total(&self) -> Result<u64>;
     /// Answers after a while.
     async fn wait(&self, milliseconds: u64) -> Result<u64>;
+    /// The numbers from 1 to `to`, for a reading that the chronicle knows; then no end comes if it `sticks`.
+    fn count(&self, reading: usize, to: u64, sticks: bool) -> impl Stream<Item = Result<u64>>;
 }
 
 #[node(Ledger)]
 pub struct LedgerNode {
     #[signal]
     changed: Signal<u64>,
+    #[signal(replay = 3)]
+    tale: Signal<u64>,
     total: Value<u64>,
     simulation: Simulation,
     chronicle: Rc<Chronicle>,
@@ -83,19 +48,26 @@ impl LedgerNode {
     }
 }
 
+impl LedgerNode {
+    /// Tells one more tale.
+    pub fn tell(&self) {
+        drop(self.tale.notify(self.chronicle.tell()));
+    }
+}
+
 /// Counts a callee that works, however it ends.
-struct Working(Rc<Chronicle>);
+struct Working(Rc<Chronicle>, fn(&Chronicle) -> &Cell<i64>);
 
 impl Working {
-    fn new(chronicle: &Rc<Chronicle>) -> Self {
-        chronicle.working.set(chronicle.working.get() + 1);
-        Self(chronicle.clone())
+    fn new(chronicle: &Rc<Chronicle>, counter: fn(&Chronicle) -> &Cell<i64>) -> Self {
+        counter(chronicle).update(|count| count + 1);
+        Self(chronicle.clone(), counter)
     }
 }
 
 impl Drop for Working {
     fn drop(&mut self) {
-        self.0.working.set(self.0.working.get() - 1);
+        (self.1)(&self.0).update(|count| count - 1);
     }
 }
 
@@ -110,9 +82,7 @@ impl Ledger for LedgerNode {
             drop(changed.notify(answer));
             if !chronicle.is_calm.get() && simulation.chance(15) {
                 // The callee has run, and the caller will not hear of it.
-                let link = chronicle.links.borrow().get(&client).cloned();
-                let how = Cut::ALL[simulation.pick(0..4) as usize];
-                link.iter().for_each(|link| link.cut(how));
+                chronicle.cut(client, Cut::ALL[simulation.pick(0..4) as usize]);
             }
             if simulation.chance(30) {
                 simulation.wait(simulation.pick(1..300)).await;
@@ -127,9 +97,60 @@ impl Ledger for LedgerNode {
     }
 
     async fn wait(&self, milliseconds: u64) -> Result<u64> {
-        let _working = Working::new(&self.chronicle);
+        let _working = Working::new(&self.chronicle, |chronicle| &chronicle.working);
         self.simulation.wait(milliseconds).await;
         Ok(milliseconds)
+    }
+
+    fn count(&self, reading: usize, to: u64, sticks: bool) -> impl Stream<Item = Result<u64>> {
+        let pouring = Working::new(&self.chronicle, |chronicle| &chronicle.pouring);
+        let (simulation, chronicle) = (self.simulation.clone(), self.chronicle.clone());
+        let numbers = stream::iter(1..=to).then(move |number| {
+            chronicle.check_ahead(reading, number);
+            let pause = simulation
+                .chance(5)
+                .then(|| Duration::from_millis(simulation.pick(1..20)));
+            let pause = pause.map(|pause| simulation.sleep(pause));
+            async move {
+                if let Some(pause) = pause {
+                    pause.await;
+                }
+                Ok(number)
+            }
+        });
+        let end = if sticks {
+            future::pending().left_future()
+        } else {
+            future::ready(()).right_future()
+        };
+        // Held up to the very end.
+        numbers
+            .chain(end.into_stream().filter_map(|()| future::ready(None)))
+            .inspect(move |_| {
+                let _held = &pouring;
+            })
+    }
+}
+
+/// What clients mirror. It comes and goes below the ledger.
+#[node]
+pub struct BoardNode {
+    #[mirror]
+    pub height: Value<u64>,
+    chronicle: Rc<Chronicle>,
+}
+
+#[handlers]
+impl BoardNode {
+    #[handler(on_node_bind)]
+    fn bound(&self) {
+        self.chronicle.own();
+    }
+}
+
+impl BoardNode {
+    pub fn grow(&self) {
+        self.height.update(|height| *height += 1);
     }
 }
 
@@ -144,11 +165,24 @@ pub struct ViewNode {
     shown: Value<Vec<String>>,
     last: Value<u64>,
     chronicle: Rc<Chronicle>,
+    #[init(RefCell::default())]
+    height: RefCell<Option<Mirror<u64>>>,
+}
+
+impl ViewNode {
+    /// What it knows of the board, and what that is worth.
+    pub fn height(&self) -> (u64, MirrorStatus) {
+        let height = self.height.borrow();
+        let known = height
+            .as_ref()
+            .map(|height| (height.get().unwrap_or(0), height.status()));
+        known.unwrap_or_default()
+    }
 }
 
 impl View for ViewNode {
     async fn show(&self, text: String) -> Result<usize> {
-        let _working = Working::new(&self.chronicle);
+        let _working = Working::new(&self.chronicle, |chronicle| &chronicle.working);
         self.shown.update(|all| all.push(text));
         Ok(self.shown.with(Vec::len))
     }
@@ -157,8 +191,18 @@ impl View for ViewNode {
 #[handlers]
 impl ViewNode {
     #[handler(on_node_bind)]
-    fn bound(&self) {
+    fn bound(&self) -> Result<()> {
         self.chronicle.own();
+        let height = self.mirror(BoardNode::height, "srv.board")?;
+        *self.height.borrow_mut() = Some(height.clone());
+        let (chronicle, last) = (self.chronicle.clone(), Cell::new(0));
+        self.node_watch(move || {
+            let (now, last) = (height.get().unwrap_or(0), last.replace(height.get().unwrap_or(0)));
+            if now < last {
+                chronicle.violation(format!("a mirror went back from {last} to {now}"));
+            }
+        });
+        Ok(())
     }
 
     #[handler(LedgerNode::changed, at = "srv")]
@@ -178,11 +222,18 @@ pub struct PartNode {
     last: Value<u64>,
     simulation: Simulation,
     chronicle: Rc<Chronicle>,
+    #[init(Ear::new(&chronicle))]
+    ear: Ear,
 }
 
 impl PartNode {
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The tale that it heard last.
+    pub fn heard(&self) -> u64 {
+        self.ear.last()
     }
 }
 
@@ -203,6 +254,12 @@ impl PartNode {
             Ok(())
         });
         Ok(())
+    }
+
+    #[handler(LedgerNode::tale, at = "srv")]
+    fn tale(&self, number: u64) {
+        self.chronicle.check_alive(self.number, "a tale");
+        self.ear.hear(&self.chronicle, number);
     }
 
     #[handler(LedgerNode::changed, at = "srv")]

@@ -2,6 +2,8 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
+use futures::future::join_all;
+
 use coati_shared::{
     prelude::*,
     testing::{Cut, Realm, Simulation, Weather, simulate},
@@ -12,10 +14,12 @@ use coati_shared::{
     },
 };
 
-use crate::parties::{Chronicle, Ledger, LedgerNode, PartNode, View, ViewNode};
+use crate::{
+    chronicle::{Chronicle, PARTIES, SERVER},
+    parties::{BoardNode, Ledger, LedgerNode, PartNode, View, ViewNode},
+};
 
-const CLIENTS: u64 = 2;
-const SERVER: u64 = 9;
+const CLIENTS: u64 = SERVER;
 /// Bad weather lasts so long, in milliseconds.
 const STORM: u64 = 15_000;
 /// How long a client waits for an answer before it doubts the link.
@@ -30,10 +34,14 @@ pub struct Tally {
     pub joined: u64,
 }
 
-struct World {
-    simulation: Simulation,
+pub struct World {
+    pub simulation: Simulation,
+    pub chronicle: Rc<Chronicle>,
+    pub server: NodeContext,
+    pub ledger: Rc<LedgerNode>,
+    pub board: Rc<BoardNode>,
+    pub views: Vec<Rc<ViewNode>>,
     realm: RefCell<Realm>,
-    chronicle: Rc<Chronicle>,
     joined: RefCell<u64>,
 }
 
@@ -51,9 +59,14 @@ fn realm(simulation: &Simulation) -> Realm {
 /// What was not as it must be.
 pub fn run(seed: u64) -> Result<Tally, String> {
     simulate(seed, |simulation| async move {
+        let chronicle = Rc::<Chronicle>::default();
         let world = Rc::new(World {
+            server: NodeContext::root(simulation.platform(), None),
+            ledger: LedgerNode::new(simulation.clone(), chronicle.clone()),
+            board: BoardNode::new(chronicle.clone()),
+            views: (0..CLIENTS).map(|_| ViewNode::new(chronicle.clone())).collect(),
             realm: RefCell::new(realm(&simulation)),
-            chronicle: Rc::default(),
+            chronicle,
             joined: RefCell::default(),
             simulation,
         });
@@ -64,31 +77,16 @@ pub fn run(seed: u64) -> Result<Tally, String> {
 impl World {
     async fn story(self: &Rc<Self>) -> Result<Tally, String> {
         let (simulation, chronicle) = (&self.simulation, &self.chronicle);
-        let server = NodeContext::root(simulation.platform(), None);
-        let ledger = LedgerNode::new(simulation.clone(), chronicle.clone());
-        ledger
-            .node_bind("srv", &server)
-            .await
-            .map_err(|error| error.to_string())?;
-        let mut trees = vec![(SERVER, server.clone())];
-        let mut views = Vec::new();
-        for client in 0..CLIENTS {
-            let context = NodeContext::root(simulation.platform(), None);
-            let view = ViewNode::new(chronicle.clone());
-            let path = format!("client{client}.view");
-            view.node_bind(&*path, &context)
-                .await
-                .map_err(|error| error.to_string())?;
-            trees.push((client, context.clone()));
-            views.push((client, view));
-        }
+        let trees = self.plant().await.map_err(|error| error.to_string())?;
         for (number, context) in &trees {
             let (this, number, context) = (self.clone(), *number, context.clone());
             simulation.spawn(async move { this.keep_connected(number, context).await });
         }
         let this = self.clone();
         simulation.spawn(async move { this.storm().await });
-        let work = futures::future::join_all(views.iter().map(|(client, view)| self.client(*client, view)));
+        let this = self.clone();
+        simulation.spawn(async move { this.keep_telling().await });
+        let work = join_all((0..).zip(&self.views).map(|(client, view)| self.client(client, view)));
         if simulation.within(600_000, work).await.is_none() {
             return Err("marked calls did not come to an end".to_owned());
         }
@@ -98,10 +96,29 @@ impl World {
         if chronicle.working.get() != 0 {
             chronicle.violation(format!("{} callees work for nobody", chronicle.working.get()));
         }
+        if chronicle.pouring.get() != 0 {
+            chronicle.violation(format!("{} callees pour for nobody", chronicle.pouring.get()));
+        }
+        if let Err(error) = self.calm().await {
+            chronicle.violation(format!("in calm weather: {error}"));
+        }
         for (_, context) in &trees {
             context.shutdown().await.map_err(|error| error.to_string())?;
         }
         self.judge(&trees).await
+    }
+
+    /// Binds everybody; answers the trees.
+    async fn plant(&self) -> Result<Vec<(u64, NodeContext)>> {
+        self.ledger.node_bind("srv", &self.server).await?;
+        self.ledger.node_add("board", self.board.clone()).await?;
+        let mut trees = vec![(SERVER, self.server.clone())];
+        for (client, view) in (0..).zip(&self.views) {
+            let context = NodeContext::root(self.simulation.platform(), None);
+            view.node_bind(&*format!("client{client}.view"), &context).await?;
+            trees.push((client, context));
+        }
+        Ok(trees)
     }
 
     /// Everything must be gone but what was there at the start.
@@ -154,20 +171,32 @@ impl World {
         let base = base.unwrap_or_else(|error| panic!("{error}"));
         loop {
             simulation.wait(simulation.pick(1..400)).await;
+            if number == SERVER && self.chronicle.is_away.get() {
+                continue;
+            }
             let Some(peer) = self.join(number).await else { continue };
             *self.joined.borrow_mut() += 1;
             self.realm.borrow().bind_base(&peer, &base);
             let registered = simulation.within(PATIENCE, context.set_peer(Some(peer.clone()))).await;
             match registered {
-                Some(Ok(())) => self.watch(&peer).await,
+                Some(Ok(())) => {
+                    self.chronicle.attach(number);
+                    self.watch(&peer).await;
+                }
                 Some(Err(error)) if error.kind != ErrorKind::Disconnected => {
                     let text = format!("an older session was in the way: {error}");
                     self.chronicle.violation(text);
                 }
                 Some(Err(_)) | None => {}
             }
+            self.chronicle.detach(number);
             // Calls under way end at once; a session that was given up may go on delivering for a while.
             drop(context.set_peer(None).await);
+            let view = self.views.get(number as usize);
+            if view.is_some_and(|view| view.height().1 == MirrorStatus::Live) {
+                self.chronicle
+                    .violation("a mirror says that it is live, but has no session".to_owned());
+            }
             let patience = simulation.clone();
             simulation.spawn(async move {
                 patience.wait(patience.pick(0..5_000)).await;
@@ -210,27 +239,53 @@ impl World {
         let end = Duration::from_millis(STORM);
         while coati_shared::platform::Platform::now(simulation) < end {
             simulation.wait(simulation.pick(100..4_000)).await;
-            let number = [0, 1, SERVER][simulation.pick(0..3) as usize];
+            let number = simulation.pick(0..PARTIES);
             let link = self.chronicle.links.borrow().get(&number).cloned();
             let Some(link) = link else { continue };
-            match simulation.pick(0..10) {
+            match simulation.pick(0..13) {
                 0 | 1 => link.stall_up(simulation.pick(100..5_000)),
                 2 | 3 => link.stall_down(simulation.pick(100..5_000)),
-                4..=8 => link.cut(Cut::ALL[simulation.pick(0..4) as usize]),
-                _ => {
+                4..=8 => self.chronicle.cut(number, Cut::ALL[simulation.pick(0..4) as usize]),
+                9 => {
                     // The router dies with all its links, and another one starts.
                     self.realm.replace(realm(simulation));
-                    let links: Vec<Weather> = self.chronicle.links.borrow().values().cloned().collect();
-                    links.iter().for_each(|link| link.cut(Cut::Lost));
+                    (0..PARTIES).for_each(|party| self.chronicle.cut(party, Cut::Lost));
+                }
+                10 | 11 => self.silence(simulation.pick(100..3_000)).await,
+                _ => {
+                    drop(self.board.node_unbind().await);
+                    simulation.wait(simulation.pick(1..2_000)).await;
+                    // Bound here whether or not the router hears of it now.
+                    let add = self.ledger.node_add("board", self.board.clone());
+                    drop(simulation.within(PATIENCE, add).await);
                 }
             }
         }
         self.chronicle.is_calm.set(true);
     }
 
+    /// The owner tells nobody anything for so many milliseconds.
+    pub async fn silence(&self, milliseconds: u64) {
+        for audience in [Audience::Tree, Audience::Realm] {
+            self.chronicle.set_silent(audience == Audience::Tree);
+            self.server.set_audience(audience);
+            if audience == Audience::Tree {
+                self.simulation.wait(milliseconds).await;
+            }
+        }
+    }
+
+    async fn keep_telling(&self) {
+        while !self.chronicle.is_calm.get() {
+            self.simulation.wait(self.simulation.pick(10..2_000)).await;
+            self.board.grow();
+            self.ledger.tell();
+        }
+    }
+
     async fn client(&self, client: u64, view: &Rc<ViewNode>) {
         let mut part = None;
-        for number in 1..=8 {
+        for number in 1..=10 {
             self.simulation.wait(self.simulation.pick(1..3_000)).await;
             // What goes wrong in an act other than a marked call is bad luck, and counted.
             let _outcome: Result<()> = self.act(client, number, view, &mut part).await;
@@ -245,7 +300,7 @@ impl World {
         let (simulation, chronicle) = (&self.simulation, &self.chronicle);
         let ledger = view.remote::<dyn Ledger>("srv")?;
         let count = |counter: &std::cell::Cell<u64>| counter.set(counter.get() + 1);
-        match simulation.pick(0..10) {
+        match simulation.pick(0..14) {
             0..=3 => {
                 count(&chronicle.started);
                 let ledger = ledger.with_timeout(Some(Duration::from_millis(PATIENCE)));
@@ -275,6 +330,20 @@ impl World {
                 let other = format!("client{}.view", (client + 1) % CLIENTS);
                 view.remote::<dyn View>(&other)?.show("hello".to_owned()).await?;
                 count(&chronicle.completed);
+            }
+            8 | 9 => {
+                let to = if simulation.chance(10) {
+                    simulation.pick(200..700)
+                } else {
+                    simulation.pick(0..20)
+                };
+                self.read(view, to, false, to + 1).await?;
+            }
+            10 | 11 => {
+                // Given up on the way, or before there is a way.
+                let to = simulation.pick(1..20);
+                self.read(view, to, simulation.chance(50), simulation.pick(0..to + 1))
+                    .await?;
             }
             _ => {
                 if let Some(part) = part.take() {

@@ -11,6 +11,8 @@ const KEPT: usize = 3;
 enum Step {
     /// The owner fires the signal.
     Fire,
+    /// The owner fires it while it has no link.
+    FireUnheard,
     /// Somebody else fires it.
     FireElsewhere,
     /// The owner's next message reaches the router, the router's next one the owner, and so on.
@@ -46,8 +48,16 @@ struct World {
     got: Vec<u32>,
 }
 
+/// Events of others than the owner have numbers from here on.
+const OTHERS: u32 = 1_000;
+
 fn named(event: u32) -> Named<u32> {
-    (Some(event.to_string().into()), event)
+    let name = if event < OTHERS {
+        format!("life.{event}")
+    } else {
+        event.to_string()
+    };
+    (Some(name.into()), event)
 }
 
 impl World {
@@ -94,10 +104,15 @@ impl World {
                 self.keep(self.fired);
                 self.from_owner.push_back(Message::Event(self.fired));
             }
+            Step::FireUnheard => {
+                self.fired += 1;
+                self.keep(self.fired);
+            }
             Step::FireElsewhere => {
                 self.fired += 1;
-                self.to_owner.push_back(Message::Event(self.fired));
-                self.route(self.fired);
+                let event = OTHERS + self.fired;
+                self.to_owner.push_back(Message::Event(event));
+                self.route(event);
             }
             Step::FromOwner => match self.from_owner.pop_front() {
                 Some(Message::Event(event)) => self.route(event),
@@ -166,11 +181,10 @@ impl World {
     }
 }
 
-fn steps(others: bool) -> impl Strategy<Value = Vec<Step>> {
-    let elsewhere = if others { Step::FireElsewhere } else { Step::Fire };
+fn steps(special: Step) -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => Just(Step::Fire),
-        2 => Just(elsewhere),
+        2 => Just(special),
         3 => Just(Step::FromOwner),
         3 => Just(Step::ToOwner),
         3 => Just(Step::FromListener),
@@ -193,7 +207,7 @@ fn run(before: u8, steps: &[Step]) -> World {
 
 proptest! {
     #[test]
-    fn every_event_that_is_due_comes_once_whoever_fires_it(before in 0..6_u8, steps in steps(true)) {
+    fn every_event_that_is_due_comes_once_whoever_fires_it(before in 0..6_u8, steps in steps(Step::FireElsewhere)) {
         let world = run(before, &steps);
         let got: BTreeSet<u32> = world.got.iter().copied().collect();
         prop_assert_eq!(got.len(), world.got.len(), "no repeat: {:?}", world.got);
@@ -201,11 +215,17 @@ proptest! {
     }
 
     #[test]
-    fn what_one_owner_fires_comes_in_order(before in 0..6_u8, steps in steps(false)) {
+    fn what_one_owner_fires_comes_in_order(before in 0..6_u8, steps in steps(Step::Fire)) {
         let world = run(before, &steps);
         prop_assert!(world.got.is_sorted(), "{:?}", world.got);
         let last: Vec<u32> = world.log.iter().copied().collect();
         prop_assert!(world.got.ends_with(&last), "at least the last {KEPT}: {:?}", world.got);
+    }
+
+    #[test]
+    fn what_the_owner_fired_unheard_never_comes_after_what_was_heard_since(before in 0..6_u8, steps in steps(Step::FireUnheard)) {
+        let world = run(before, &steps);
+        prop_assert!(world.got.is_sorted_by(|one, next| one < next), "{:?}", world.got);
     }
 }
 

@@ -11,6 +11,8 @@ enum Step {
     Change,
     /// The owner's life ends, with or without a farewell, and another begins.
     Restart(bool),
+    /// A session that the owner once had is over.
+    Obituary,
     /// The so-manieth update under way arrives, is doubled, or is lost.
     Deliver(usize),
     Double(usize),
@@ -89,6 +91,7 @@ impl World {
                 self.version = 0;
                 self.change();
             }
+            Step::Obituary => self.updates.push(Update(String::new(), 0, vec![])),
             Step::Deliver(index) => {
                 if let Some(index) = pick(index, self.updates.len()) {
                     let update = self.updates.remove(index);
@@ -155,6 +158,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => Just(Step::Change),
         1 => any::<bool>().prop_map(Step::Restart),
+        1 => Just(Step::Obituary),
         6 => any::<usize>().prop_map(Step::Deliver),
         1 => any::<usize>().prop_map(Step::Double),
         1 => any::<usize>().prop_map(Step::Drop),
