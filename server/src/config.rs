@@ -59,6 +59,8 @@ pub struct RawSocket {
     pub role: Option<String>,
     /// The realm where that holds; none = the first.
     pub realm: Option<String>,
+    /// It is meant that the whole network gets [`Self::role`]: without this, an address that other machines reach gives none.
+    pub everybody: bool,
 }
 
 /// An address for RawSocket.
@@ -98,8 +100,11 @@ pub struct LoginLimits {
 pub struct ConnectionLimits {
     /// Open TCP connections in all.
     pub total: usize,
-    /// Open WebSockets from one address.
+    /// Open sockets from one address.
     pub per_address: usize,
+    /// Connections from one address that are no socket, or not yet: requests, and those that have not said anything. Those
+    /// of a trusted proxy are not counted.
+    pub requests_per_address: usize,
     /// Open WebSockets of one user.
     pub per_user: usize,
     /// Time to send the request head, the login body, and HELLO after the upgrade.
@@ -169,6 +174,7 @@ impl Default for ConnectionLimits {
         Self {
             total: 12_000,
             per_address: 64,
+            requests_per_address: 256,
             per_user: 20,
             handshake: Duration::from_secs(10),
             ping_after: Duration::from_secs(20),
@@ -234,10 +240,24 @@ impl Config {
                 )));
             }
         }
-        for RawSocket { address, .. } in &self.raw_sockets {
+        for RawSocket {
+            address,
+            role,
+            everybody,
+            ..
+        } in &self.raw_sockets
+        {
             if matches!(address, RawAddress::Tls(_)) && self.tls.is_none() {
                 return Err(Error::configuration(format!(
                     "{address} in raw_sockets needs a certificate (tls)"
+                )));
+            }
+            if let (RawAddress::Tls(public), Some(role), false) = (address, role, everybody)
+                && !public.ip().is_loopback()
+            {
+                return Err(Error::configuration(format!(
+                    "{address} in raw_sockets would give the role {role:?} to everybody who reaches it from other machines; \
+                     leave the role out, so that logins decide, or say that this is meant (everybody = true)"
                 )));
             }
             if let RawAddress::Tcp(tcp) = address
@@ -254,6 +274,7 @@ impl Config {
             ("tree_threads", self.tree_threads),
             ("connections.total", limits.total),
             ("connections.per_address", limits.per_address),
+            ("connections.requests_per_address", limits.requests_per_address),
             ("connections.per_user", limits.per_user),
             ("connections.link", limits.link),
             ("connections.queue.bytes", limits.queue.bytes),

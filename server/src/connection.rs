@@ -1,6 +1,9 @@
 //! The life of a connection between socket and realm, whatever the socket is made of.
 
-use std::{pin::pin, sync::Arc};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use shared::wamp::{CodecId, Uri, router::Principal, uri::close};
 
@@ -9,7 +12,7 @@ use crate::{
     router::{
         SocketLimits,
         queue::Outbound,
-        realm::Place,
+        realm::{Attached, Place},
         realms::{Newcomer, Realms, Usher},
     },
 };
@@ -34,12 +37,15 @@ use reader::{End, Reader};
 use wire::{Incoming, Outgoing};
 
 /// A socket that was let in.
-struct Connection {
-    limits: ConnectionLimits,
+///
+/// Memory: the future of a connection lives as long as its peer is idle, and whatever an async function takes by value
+/// it holds twice, as argument and as variable. So what is large is borrowed, and what is seldom needed is boxed.
+struct Connection<'a> {
+    limits: &'a ConnectionLimits,
     codec: CodecId,
     /// A frame may hold several messages.
     batched: bool,
-    principal: Principal,
+    principal: Box<Principal>,
     /// The realm where `principal` counts; none = the first.
     home: Option<Uri>,
     from: Place,
@@ -49,16 +55,20 @@ struct Connection {
     audited: bool,
 }
 
-impl Connection {
-    /// Lives until either side ends it. `login_ends` completes with a sentence when it may not go on.
-    async fn run(
-        self,
-        realms: &Realms,
-        incoming: impl Incoming,
-        outgoing: impl Outgoing,
-        login_ends: impl Future<Output = &'static str>,
-    ) {
-        let user = self.principal.authid.clone();
+/// A connection that is in a realm.
+struct Entered {
+    queue: Arc<Outbound>,
+    attached: Attached,
+    /// Where there are several realms.
+    usher: Option<Box<Usher>>,
+    /// The name of a user whose requests are logged.
+    audited: Option<Box<str>>,
+    rate: Option<CallRate>,
+}
+
+impl Connection<'_> {
+    fn enter(self, realms: &Realms) -> Entered {
+        let audited = self.audited.then(|| self.principal.authid.as_str().into());
         let queue = Arc::new(Outbound::new(self.limits.queue));
         let newcomer = Newcomer {
             codec: self.codec,
@@ -68,21 +78,49 @@ impl Connection {
             from: self.from,
         };
         let attached = newcomer.enter(realms.first());
-        let reader = Reader {
+        let usher = realms
+            .are_many()
+            .then(|| Box::new(Usher::new(realms.clone(), newcomer)));
+        Entered {
+            queue,
+            attached,
+            usher,
+            audited,
+            rate: self.counted.then(|| CallRate::new(self.limits)),
+        }
+    }
+
+    /// Lives until either side ends it. `login_ends` completes with a sentence when it may not go on.
+    async fn run(
+        self,
+        realms: &Realms,
+        incoming: &mut impl Incoming,
+        outgoing: &mut impl Outgoing,
+        login_ends: Pin<&mut impl Future<Output = &'static str>>,
+    ) {
+        let (limits, codec, batched) = (self.limits, self.codec, self.batched);
+        let Entered {
+            queue,
+            attached,
+            usher,
+            audited,
+            rate,
+        } = self.enter(realms);
+        let mut reader = Reader {
             incoming,
-            codec: self.codec,
-            batched: self.batched,
+            codec,
+            batched,
             queue: &queue,
             attached: &attached,
-            usher: realms.are_many().then(|| Usher::new(realms.clone(), newcomer)),
-            limits: &self.limits,
+            usher,
+            limits,
             granted: SocketLimits::default(),
-            audited: self.audited.then_some(user),
-            rate: self.counted.then(|| CallRate::new(&self.limits)),
+            audited,
+            rate,
         };
         // Each is pinned where it is made: a future that is moved into another takes its memory twice, in every task.
         let mut reading = pin!(reader.run());
-        let mut writing = pin!(writer::run(outgoing, self.codec, &queue, &attached));
+        let mut writing = pin!(writer::run(outgoing, codec, &queue, &attached));
         let exchange = pin!(async {
             tokio::select! {
                 end = reading.as_mut() => match end {
@@ -97,9 +135,8 @@ impl Connection {
         });
         let farewell = pin!(async {
             queue.ended().await;
-            tokio::time::sleep(self.limits.farewell).await;
+            tokio::time::sleep(limits.farewell).await;
         });
-        let login_ends = pin!(login_ends);
         let login = pin!(async {
             let text = login_ends.await;
             attached.kill(close::KILLED, Some(text.to_owned()));

@@ -319,8 +319,7 @@ impl ServerBuilder {
             listener,
             tls.clone(),
             http::routes(app.clone()),
-            limits,
-            app.places.clone(),
+            app.clone(),
             stop.clone(),
             tasks.clone(),
         ));
@@ -337,6 +336,7 @@ impl ServerBuilder {
         tracing::info!(
             connections = limits.total,
             per_address = limits.per_address,
+            requests_per_address = limits.requests_per_address,
             browser_message = limits.browser_message,
             component_message = limits.component_message,
             queue_bytes = limits.queue.bytes,
@@ -382,10 +382,16 @@ impl ServerBuilder {
         for setup in std::iter::once(main).chain(more) {
             let name = setup.uri()?;
             // Our own clients, and what is kept of events, belong to the first realm.
+            let components = setup.limits.keys().cloned().collect();
             let (mut config, sockets) = setup.into_parts(self.contracts.take())?;
             let store = self.restore_history(&name, &mut config).await?;
             let guard = Arc::clone(&guard);
-            let equipment = Equipment { guard, sockets, store };
+            let equipment = Equipment {
+                guard,
+                sockets,
+                components,
+                store,
+            };
             realms.push(RealmHandle::start_with(
                 name,
                 config,

@@ -11,7 +11,7 @@ pub const SESSIONS: &str = "coati_sessions";
 pub const CONNECTIONS: &str = "coati_connections";
 /// Bytes in the queues from the router to its peers.
 pub const QUEUE_BYTES: &str = "coati_queue_bytes";
-/// Peers closed because they read too slowly.
+/// Peers closed because they read too slowly, by [`PeerKind`].
 pub const SLOW_PEERS: &str = "coati_slow_peers_closed_total";
 /// Events of resumable subscriptions dropped because their reader was too slow.
 pub const EVENTS_DROPPED: &str = "coati_events_dropped_total";
@@ -40,6 +40,31 @@ pub const TREES: &str = "coati_trees";
 
 /// The target of log lines that say who did what by a token.
 pub const AUDIT: &str = "audit";
+
+/// What a peer is: the label `peer` of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerKind {
+    /// A page or somebody who has not joined: whose role has no limits of its own.
+    Browser,
+    /// A program: its role has limits of its own.
+    Component,
+    /// A tree of nodes in this process.
+    Tree,
+}
+
+impl PeerKind {
+    const ALL: [Self; 3] = [Self::Browser, Self::Component, Self::Tree];
+
+    /// The value of the label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Browser => "browser",
+            Self::Component => "component",
+            Self::Tree => "tree",
+        }
+    }
+}
 
 /// Sends log lines to standard error, level by `RUST_LOG` (default `info`); those of [`AUDIT`] in any case. A second call
 /// does nothing.
@@ -90,7 +115,10 @@ fn describe() {
     );
     metrics::describe_gauge!(TREES, "running session trees");
     metrics::describe_gauge!(TREE_LATENESS, "longest lateness of a tree thread in the last second");
-    metrics::describe_counter!(SLOW_PEERS, "peers closed because they read too slowly");
+    metrics::describe_counter!(
+        SLOW_PEERS,
+        "peers closed because they read too slowly, by what they are"
+    );
     metrics::describe_counter!(
         EVENTS_DROPPED,
         "events of resumable subscriptions dropped because their reader was too slow"
@@ -113,8 +141,10 @@ fn describe() {
     for gauge in [SESSIONS, CONNECTIONS, QUEUE_BYTES, FEED_LAG, TREES, TREE_LATENESS] {
         metrics::gauge!(gauge).set(0.0);
     }
+    for peer in PeerKind::ALL {
+        metrics::counter!(SLOW_PEERS, "peer" => peer.label()).absolute(0);
+    }
     for counter in [
-        SLOW_PEERS,
         EVENTS_DROPPED,
         BEHIND,
         CALLS_REFUSED,

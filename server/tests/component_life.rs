@@ -162,6 +162,7 @@ while True:
         address: RawAddress::Unix(path),
         role: Some("component".to_owned()),
         realm: None,
+        everybody: false,
     }];
     let server = Server::builder()
         .config(config)

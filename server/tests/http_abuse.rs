@@ -237,6 +237,7 @@ async fn all_places_are_shared_by_requests_and_sockets_of_every_kind() {
         address,
         role: Some(role),
         realm: None,
+        everybody: false,
     }];
     let server = Server::builder()
         .config(config)
@@ -265,6 +266,53 @@ async fn all_places_are_shared_by_requests_and_sockets_of_every_kind() {
         assert!(Instant::now() < deadline, "who goes makes room");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    server.stop().await;
+}
+
+/// A connection that says nothing and is not closed for it at once.
+async fn silent(to: std::net::SocketAddr) -> Octets {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let mut peer = Octets::tcp(to).await;
+        if tokio::time::timeout(Duration::from_millis(50), peer.read(1))
+            .await
+            .is_err()
+        {
+            return peer;
+        }
+        assert!(Instant::now() < deadline, "there is room");
+    }
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_connections_that_say_nothing_and_sockets_are_not_among_them() {
+    let mut config = private();
+    config.connections.requests_per_address = 3;
+    config.raw_sockets = vec![RawSocket {
+        address: RawAddress::Tcp("127.0.0.1:0".parse().expect("an address")),
+        role: None,
+        realm: None,
+        everybody: false,
+    }];
+    let server = Server::builder()
+        .config(config)
+        .start()
+        .await
+        .expect("the server starts");
+    let (web, raw) = (server.address(), server.raw_addresses()[0]);
+    let (_one, _other) = (Raw::anonymous(&server).await, Raw::anonymous(&server).await);
+    let mut greeted = Octets::tcp(raw).await;
+    assert_eq!(greeted.greet([0x7F, 0xF1, 0, 0]).await[0], 0x7F);
+    // These three are sockets.
+    let (first, _second, _third) = (silent(web).await, silent(raw).await, silent(web).await);
+    for to in [web, raw] {
+        assert!(
+            Octets::tcp(to).await.is_closed().await,
+            "there is no fourth place at {to}"
+        );
+    }
+    drop(first);
+    silent(raw).await;
     server.stop().await;
 }
 

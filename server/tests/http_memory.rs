@@ -46,6 +46,7 @@ async fn announced_gigabytes_take_no_memory() {
         address,
         role: Some(role),
         realm: None,
+        everybody: false,
     }];
     config.connections.per_address = 200;
     let server = Server::builder()
@@ -81,6 +82,28 @@ async fn announced_gigabytes_take_no_memory() {
         grown < 4 << 20,
         "50 announced gigabytes and 50 times 4 MiB took {grown} bytes"
     );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_does_nothing_takes_little_memory() {
+    const MANY: u64 = 300;
+    let _alone = ALONE.lock().await;
+    let mut config = private();
+    config.connections.per_address = 1000;
+    let server = Server::builder().config(config).authorizer(Box::new(Open)).start();
+    let server = server.await.expect("the server starts");
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        idle.push(subscriber(server.address()).await);
+    }
+    let before = resident();
+    for _ in 0..MANY {
+        idle.push(subscriber(server.address()).await);
+    }
+    let each = resident().saturating_sub(before) / MANY;
+    // Both ends are in this process; a subscription is more than nothing.
+    assert!(each < 12 * 1024, "{each} bytes for each connection");
     server.stop().await;
 }
 
@@ -169,10 +192,10 @@ async fn f35_one_that_never_reads_costs_five_hundred_others_nothing() {
         "{most_memory} bytes more than at the start"
     );
     let metrics = get(to, "/metrics", &[]).await.text();
-    assert!(
-        metrics.lines().any(|line| line == "coati_slow_peers_closed_total 1"),
-        "{metrics}"
-    );
+    for (peer, closed) in [("browser", 1), ("component", 0), ("tree", 0)] {
+        let line = format!("coati_slow_peers_closed_total{{peer=\"{peer}\"}} {closed}");
+        assert!(metrics.lines().any(|own| own == line), "{line} in {metrics}");
+    }
     assert_eq!(slow.ws_close().await, 1013, "try again later");
     assert_eq!(server.realm().stats().queue_bytes, 0);
     server.stop().await;

@@ -26,6 +26,7 @@ async fn serve(address: RawAddress, change: impl FnOnce(&mut Config)) -> Running
         address,
         role: Some(role),
         realm: None,
+        everybody: false,
     }];
     change(&mut config);
     let server = Server::builder()
@@ -89,6 +90,7 @@ async fn a_unix_socket_is_for_its_owner_is_removed_at_the_end_and_replaced_after
         address: RawAddress::Unix(path.clone()),
         role: Some("x".to_owned()),
         realm: None,
+        everybody: false,
     }];
     let refused = Server::builder().config(second).start().await.expect_err("taken");
     assert_eq!(refused.kind(), ErrorKind::AddressTaken, "{refused}");
@@ -110,6 +112,7 @@ async fn a_file_that_is_no_socket_is_left_alone() {
         address: RawAddress::Unix(path.clone()),
         role: Some("x".to_owned()),
         realm: None,
+        everybody: false,
     }];
     let refused = Server::builder().config(config).start().await.expect_err("refused");
     assert!(refused.to_string().contains("precious"), "{refused}");
@@ -262,6 +265,7 @@ async fn with_accounts_there_is_no_door_without_a_login() {
         address: any_port(),
         role: Some(role),
         realm: None,
+        everybody: false,
     }];
     let accounts = std::sync::Arc::new(coati_server::auth::MemoryAccounts::default());
     let refused = Server::builder().config(config).accounts(accounts).start().await;
@@ -274,6 +278,7 @@ async fn with_accounts_there_is_no_door_without_a_login() {
         address: RawAddress::Tcp("0.0.0.0:0".parse().expect("an address")),
         role: Some("x".to_owned()),
         realm: None,
+        everybody: false,
     }];
     assert!(
         config
@@ -286,6 +291,7 @@ async fn with_accounts_there_is_no_door_without_a_login() {
         address: RawAddress::Unix(folder.path().join("s")),
         role: Some("component".to_owned()),
         realm: None,
+        everybody: false,
     }];
     with_accounts(Server::builder().config(config)).await.0.stop().await;
 }

@@ -46,6 +46,7 @@ async fn secured(folder: &Path) -> Running {
         address: RawAddress::Tls("127.0.0.1:0".parse().expect("an address")),
         role: Some("anonymous".into()),
         realm: None,
+        everybody: false,
     }];
     Server::builder()
         .config(config)

@@ -148,10 +148,12 @@ fn slow_peers_closed(options: &Options) -> Outcome<u64> {
     )?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
-    let line = text
+    // One line for each kind of peer.
+    let counts = text
         .lines()
-        .find_map(|line| line.strip_prefix("coati_slow_peers_closed_total "));
-    Ok(line.and_then(|count| count.trim().parse().ok()).unwrap_or(0))
+        .filter(|line| line.starts_with("coati_slow_peers_closed_total"))
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok());
+    Ok(counts.sum())
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {

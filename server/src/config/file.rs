@@ -73,11 +73,19 @@ struct RawSocketPart {
     role: Option<String>,
     /// The realm where that holds; none = the first.
     realm: Option<String>,
+    /// That is meant, though other machines reach the address.
+    #[serde(default)]
+    everybody: bool,
 }
 
 impl RawSocketPart {
     fn build(self, realms: &[RealmSetup], place: &str) -> Result<RawSocket> {
-        let Self { address, role, realm } = self;
+        let Self {
+            address,
+            role,
+            realm,
+            everybody,
+        } = self;
         let address = address.0;
         let wrong = |text: String| Err(Error::configuration(format!("{place}: rawsocket {address} {text}")));
         let named = |setup: &&RealmSetup| realm.as_ref().is_none_or(|name| *name == setup.name);
@@ -92,7 +100,12 @@ impl RawSocketPart {
         {
             return wrong(format!("gives the role {role:?}, which no [[role]] describes"));
         }
-        Ok(RawSocket { address, role, realm })
+        Ok(RawSocket {
+            address,
+            role,
+            realm,
+            everybody,
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    pin::pin,
     time::Duration,
 };
 
@@ -24,7 +25,10 @@ pub(super) use frames::RawIncoming;
 use frames::RawOutgoing;
 use handshake::Refusal;
 
-use super::{Connection, sockets::SocketOwner};
+use super::{
+    Connection,
+    sockets::{Guest, SocketOwner},
+};
 use crate::{
     config::{RawAddress, RawSocket},
     error::{Error, ErrorKind, Result},
@@ -84,6 +88,16 @@ enum Accepted {
     Unix(unix::OwnedReadHalf, unix::OwnedWriteHalf),
 }
 
+impl Accepted {
+    /// None for who comes over a socket in the file system.
+    const fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(_, _, address) => Some(*address),
+            Self::Unix(..) => None,
+        }
+    }
+}
+
 impl RawListener {
     /// Binds an address. A socket file that nobody listens at is replaced; a new one is open to its owner only.
     pub(crate) async fn bind(settings: &RawSocket, tls: Option<&ServerTls>) -> Result<Self> {
@@ -141,29 +155,33 @@ impl RawListener {
                 tracing::warn!("connection refused: all places are taken");
                 continue;
             };
+            let Ok(guest) = accepted.address().map(|address| app.sockets.greet(address)).transpose() else {
+                continue;
+            };
             let (served, door) = (app.clone(), self.door.clone());
             app.tasks.spawn(async move {
-                greet(served, accepted, door).await;
+                greet(served, accepted, door, guest).await;
                 drop(seat);
             });
         }
     }
 }
 
-async fn greet(app: App, accepted: Accepted, door: Door) {
+async fn greet(app: App, accepted: Accepted, door: Door, guest: Option<Guest>) {
+    // Boxed: beside it there would be room for TLS, and for each kind of socket, as long as the connection lives.
     match accepted {
         Accepted::Tcp(stream, None, address) => {
             let (reader, writer) = stream.into_split();
-            serve(app, reader, writer, Place::Network(address), door).await;
+            Box::pin(serve(app, reader, writer, Place::Network(address), door, guest)).await;
         }
         Accepted::Tcp(stream, Some(tls), address) => {
             let within = app.config.connections.handshake;
-            if let Some(stream) = tls.accept(stream, within).await {
+            if let Some(stream) = Box::pin(tls.accept(stream, within)).await {
                 let (reader, writer) = tokio::io::split(stream);
-                serve(app, reader, writer, Place::Network(address), door).await;
+                Box::pin(serve(app, reader, writer, Place::Network(address), door, guest)).await;
             }
         }
-        Accepted::Unix(reader, writer) => serve(app, reader, writer, Place::Unix, door).await,
+        Accepted::Unix(reader, writer) => Box::pin(serve(app, reader, writer, Place::Unix, door, guest)).await,
     }
 }
 
@@ -228,18 +246,15 @@ fn bind_closed(path: &std::path::Path) -> io::Result<UnixListener> {
 }
 
 /// Greets a client and serves it until either side ends.
-async fn serve<R, W>(app: App, mut reader: R, mut writer: W, from: Place, door: Door)
+async fn serve<R, W>(app: App, mut reader: R, mut writer: W, from: Place, door: Door, guest: Option<Guest>)
 where
     R: AsyncRead + Send + Unpin,
     W: AsyncWrite + Send + Unpin,
 {
-    let limits = app.config.connections;
+    let limits = &app.config.connections;
     let limit = limits.component_message;
     let owner = SocketOwner {
-        address: match from {
-            Place::Network(address) => Some(address),
-            Place::Unix => None,
-        },
+        address: from.address(),
         user: None,
         token: None,
     };
@@ -270,19 +285,20 @@ where
     if writer.write_all(&handshake::accept(octets[1], limit)).await.is_err() {
         return;
     }
+    drop(guest); // it is a socket now
     let closed = open.closed();
     let connection = Connection {
         limits,
         codec: agreed.codec,
         batched: false,
-        principal: door.principal(),
+        principal: Box::new(door.principal()),
         home: door.realm,
         from,
         counted: false,
         audited: false,
     };
-    let ended = async { closed.await.text() };
-    let incoming = RawIncoming::new(reader, handshake::taken(limit));
-    let outgoing = RawOutgoing::new(writer, agreed.largest);
-    connection.run(&app.realms, incoming, outgoing, ended).await;
+    let ended = pin!(async { closed.await.text() });
+    let mut incoming = RawIncoming::new(reader, handshake::taken(limit));
+    let mut outgoing = RawOutgoing::new(writer, agreed.largest);
+    connection.run(&app.realms, &mut incoming, &mut outgoing, ended).await;
 }

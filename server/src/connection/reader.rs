@@ -36,18 +36,18 @@ use crate::{
 
 /// Reads one socket until its end.
 pub(super) struct Reader<'a, I> {
-    pub(super) incoming: I,
+    pub(super) incoming: &'a mut I,
     pub(super) codec: CodecId,
     pub(super) batched: bool,
     pub(super) queue: &'a Outbound,
     pub(super) attached: &'a Attached,
     /// Where there are several realms.
-    pub(super) usher: Option<Usher>,
+    pub(super) usher: Option<Box<Usher>>,
     pub(super) limits: &'a ConnectionLimits,
     /// What the role of the session allows.
     pub(super) granted: SocketLimits,
     /// The name of a user whose requests are logged.
-    pub(super) audited: Option<String>,
+    pub(super) audited: Option<Box<str>>,
     /// None: calls are not counted.
     pub(super) rate: Option<CallRate>,
 }
@@ -64,17 +64,16 @@ pub(super) enum End {
 impl<I: Incoming> Reader<'_, I> {
     /// Reads until the peer is gone. After a violation it goes on reading and ignores what comes, so that the reason can
     /// reach the peer.
-    pub(super) async fn run(mut self) -> End {
+    pub(super) async fn run(&mut self) -> End {
         // It bounds the time until the peer has joined, whatever else comes: neither pings nor half a login buy time.
         let (mut patience, first) = Patience::new(Instant::now(), self.limits);
         let alarm = tokio::time::sleep_until(first);
         tokio::pin!(alarm);
         loop {
-            // Who does not read the answers may not ask for more; and who reads none for so long is gone, as one is who
-            // does not answer a ping.
+            // Who does not read the answers may not ask for more.
             while self.queue.is_held_up() {
-                let longest = self.limits.ping_after + self.limits.pong_within;
-                if tokio::time::timeout(longest, self.queue.relief()).await.is_err() && self.queue.is_unread() {
+                // Boxed: no idle connection needs room for this.
+                if Box::pin(self.reads_nothing()).await {
                     tracing::info!("a peer that does not read its answers counts as gone");
                     return End::Gone;
                 }
@@ -123,6 +122,12 @@ impl<I: Incoming> Reader<'_, I> {
         }
     }
 
+    /// Waits for relief. Who reads none of its answers for so long is gone, as one is who does not answer a ping.
+    async fn reads_nothing(&self) -> bool {
+        let longest = self.limits.ping_after + self.limits.pong_within;
+        tokio::time::timeout(longest, self.queue.relief()).await.is_err() && self.queue.is_unread()
+    }
+
     fn adopt(&mut self, granted: SocketLimits) {
         if granted.calls_per_second != self.granted.calls_per_second {
             self.rate = granted.calls_per_second.map(CallRate::per_second);
@@ -130,7 +135,7 @@ impl<I: Incoming> Reader<'_, I> {
         self.granted = granted;
     }
 
-    async fn violated(mut self, reason: String) -> End {
+    async fn violated(&mut self, reason: String) -> End {
         self.attached.malformed(reason);
         self.incoming.drain().await;
         End::Refused
@@ -138,7 +143,7 @@ impl<I: Incoming> Reader<'_, I> {
 
     /// Ends the connection for what the router cannot see. What still comes is read and ignored: otherwise the system
     /// may take the farewell back. The farewell's time bounds it.
-    async fn refuse(mut self, reason: &'static str, text: &str, closing: &'static str) -> End {
+    async fn refuse(&mut self, reason: &'static str, text: &str, closing: &'static str) -> End {
         metrics::counter!(telemetry::VIOLATIONS).increment(1);
         tracing::info!(reason, text, "a socket is closed for what it sent");
         let abort = Arc::new(Outgoing::new(Message::abort(reason, text)));
@@ -297,8 +302,8 @@ mod tests {
         let queue = Arc::new(Outbound::new(limits.queue));
         let attached = realm.attach_socket(CodecId::Json, Principal::default(), queue.clone(), Place::Unix);
         let (frames, fed) = unbounded_channel();
-        let reader = Reader {
-            incoming: Fed(fed),
+        let mut reader = Reader {
+            incoming: &mut Fed(fed),
             codec: CodecId::Json,
             batched: false,
             queue: &queue,

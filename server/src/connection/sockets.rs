@@ -50,8 +50,11 @@ pub(crate) enum Full {
 #[derive(Debug)]
 pub(crate) struct Sockets {
     table: Mutex<Table>,
+    /// Connections that are no sockets, or not yet.
+    guests: Mutex<BTreeMap<IpAddr, usize>>,
     per_address: usize,
     per_user: usize,
+    requests_per_address: usize,
 }
 
 #[derive(Debug, Default)]
@@ -66,9 +69,28 @@ impl Sockets {
     pub(crate) fn new(limits: &ConnectionLimits) -> Self {
         Self {
             table: Mutex::default(),
+            guests: Mutex::default(),
             per_address: limits.per_address,
             per_user: limits.per_user,
+            requests_per_address: limits.requests_per_address,
         }
+    }
+
+    /// Counts a connection in that has not said anything yet, unless its address has as many as it may.
+    pub(crate) fn greet(self: &Arc<Self>, address: IpAddr) -> Result<Guest, Full> {
+        let mut guests = self.guests();
+        let count = guests.entry(address).or_default();
+        if *count >= self.requests_per_address {
+            metrics::counter!(telemetry::REFUSED, "reason" => "connections").increment(1);
+            tracing::info!(%address, "connection refused: its address has too many that are no sockets");
+            return Err(Full::Address);
+        }
+        *count += 1;
+        drop(guests);
+        Ok(Guest {
+            address,
+            sockets: self.clone(),
+        })
     }
 
     /// Counts a socket in, unless its address or user has as many as they may.
@@ -140,6 +162,10 @@ impl Sockets {
         self.table().open.len()
     }
 
+    fn guests(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -167,6 +193,19 @@ fn count_out<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
         if *count == 0 {
             counts.remove(key);
         }
+    }
+}
+
+/// A counted connection that is no socket, or not yet; dropping it counts it out.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    address: IpAddr,
+    sockets: Arc<Sockets>,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        count_out(&mut self.sockets.guests(), &self.address);
     }
 }
 
@@ -229,6 +268,23 @@ mod tests {
         drop(first);
         let _fourth = sockets.admit(owner(1, "anna")).expect("room again");
         assert_eq!(sockets.len(), 3);
+    }
+
+    #[test]
+    fn an_address_has_so_many_connections_that_are_no_sockets_and_others_do_not_count() {
+        let limits = ConnectionLimits {
+            requests_per_address: 2,
+            ..ConnectionLimits::default()
+        };
+        let sockets = Arc::new(Sockets::new(&limits));
+        let [one, other] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
+        let first = sockets.greet(one).expect("room");
+        let _second = sockets.greet(one).expect("room");
+        assert_eq!(sockets.greet(one).map(|_| ()), Err(Full::Address));
+        assert!(sockets.greet(other).is_ok());
+        drop(first);
+        assert!(sockets.greet(one).is_ok());
+        assert_eq!(sockets.guests().len(), 1, "who is gone leaves nothing behind");
     }
 
     #[tokio::test]

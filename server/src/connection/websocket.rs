@@ -1,5 +1,7 @@
 //! WebSocket: who may open one, which sub-protocol it speaks, and its frames.
 
+use std::pin::pin;
+
 use axum::{
     body::Bytes,
     extract::{
@@ -10,7 +12,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::{
-    SinkExt, StreamExt,
+    FutureExt, SinkExt, StreamExt,
+    future::BoxFuture,
     stream::{SplitSink, SplitStream},
 };
 use shared::wamp::{
@@ -94,13 +97,14 @@ pub(crate) async fn upgrade(
         Err(Full::Address) => return full("address", "Too many connections from your address."),
         Err(Full::User) => return full("user", "You have too many connections open."),
     };
-    let limits = app.config.connections;
+    let limits = &app.config.connections;
     let largest = match kind {
         Kind::Browser => limits.browser_message,
         Kind::Component => limits.component_message,
     };
+    let principal = Box::new(principal(identity.as_ref()));
+    let lapses = identity.map(|(identity, _)| login_lapses(app.clone(), identity).boxed());
     let closed = open.closed();
-    let tasks = app.tasks.clone();
     upgrade
         .protocols([chosen.name])
         .read_buffer_size(READ_BUFFER)
@@ -108,31 +112,34 @@ pub(crate) async fn upgrade(
         .max_message_size(largest)
         .max_frame_size(largest)
         .on_upgrade(move |socket| {
-            tasks.track_future(async move {
+            let (sink, stream) = socket.split();
+            let mut incoming = WebSocketIncoming {
+                stream,
+                text: chosen.codec.is_text(),
+            };
+            let mut outgoing = WebSocketOutgoing {
+                sink,
+                codec: chosen.codec,
+                batch: chosen.batched.then(Vec::new),
+            };
+            // A task of its own: the one that upgrades has room for all that a socket goes through, and ends here.
+            let tasks = app.tasks.clone();
+            tasks.spawn(async move {
                 let connection = Connection {
-                    limits,
+                    limits: &app.config.connections,
                     codec: chosen.codec,
                     batched: chosen.batched,
-                    principal: principal(identity.as_ref()),
+                    principal,
                     home: None,
                     from: Place::Network(address.0),
                     counted: kind == Kind::Browser && !is_operator,
                     audited: is_operator || (kind == Kind::Browser && !is_page),
                 };
-                let (sink, stream) = socket.split();
-                let incoming = WebSocketIncoming {
-                    stream,
-                    text: chosen.codec.is_text(),
-                };
-                let outgoing = WebSocketOutgoing {
-                    sink,
-                    codec: chosen.codec,
-                    batch: chosen.batched.then(Vec::new),
-                };
-                let ended = login_ends(&app, identity.as_ref().map(|(identity, _)| identity), closed);
-                connection.run(&app.realms, incoming, outgoing, ended).await;
+                let ended = pin!(login_ends(lapses, closed));
+                connection.run(&app.realms, &mut incoming, &mut outgoing, ended).await;
                 drop((open, seat));
-            })
+            });
+            std::future::ready(())
         })
 }
 
@@ -235,21 +242,24 @@ fn principal(identity: Option<&(Identity, &'static str)>) -> Principal {
 }
 
 /// Completes when the login behind the socket has ended or changed its role: an open socket outlives no login.
-async fn login_ends(app: &App, identity: Option<&Identity>, closed: impl Future<Output = CloseWhy>) -> &'static str {
+async fn login_ends(lapses: Option<BoxFuture<'static, ()>>, closed: impl Future<Output = CloseWhy>) -> &'static str {
+    let Some(lapses) = lapses else {
+        return closed.await.text();
+    };
     tokio::select! {
         why = closed => why.text(),
-        () = login_lapses(app, identity) => "Your login has ended.",
+        () = lapses => "Your login has ended.",
     }
 }
 
-async fn login_lapses(app: &App, identity: Option<&Identity>) {
-    let (Some(authenticator), Some(identity)) = (&app.authenticator, identity) else {
+async fn login_lapses(app: App, identity: Identity) {
+    let Some(authenticator) = &app.authenticator else {
         return std::future::pending().await;
     };
     loop {
         tokio::time::sleep(app.config.logins.recheck).await;
-        match authenticator.identify(identity.token).await {
-            Ok(Some(now)) if now == *identity => {}
+        match Box::pin(authenticator.identify(identity.token)).await {
+            Ok(Some(now)) if now == identity => {}
             Ok(Some(_) | None) => return,
             // A database that is away for a moment ends nobody's session; the next look decides.
             Err(error) => tracing::warn!(%error, "a socket's login could not be checked again"),

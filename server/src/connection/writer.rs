@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use shared::wamp::{CodecId, Message, message::code, router::Outgoing as Queued, uri::error};
 
 use super::{
@@ -17,7 +18,7 @@ use crate::router::{
 pub(super) const INVALID_TEXT: &str = "coati.close.invalid_text";
 
 /// Writes what is queued until the farewell is out or the socket takes no more.
-pub(super) async fn run(mut sink: impl Outgoing, codec: CodecId, queue: &Outbound, attached: &Attached) {
+pub(super) async fn run(sink: &mut impl Outgoing, codec: CodecId, queue: &Outbound, attached: &Attached) {
     loop {
         let mut next = Some(queue.next().await);
         // Everything that is there goes into as few system calls as possible.
@@ -26,7 +27,7 @@ pub(super) async fn run(mut sink: impl Outgoing, codec: CodecId, queue: &Outboun
                 attached.has_room();
             }
             let written = match action {
-                Next::Message(message) => write(&mut sink, codec, &message, attached).await,
+                Next::Message(message) => write(sink, codec, &message, attached).await,
                 Next::Ping => sink.ping().await,
                 Next::Pong(bytes) => sink.pong(bytes).await,
                 Next::Close(reason) => return sink.farewell(reason.as_str()).await,
@@ -49,28 +50,35 @@ async fn write(
     attached: &Attached,
 ) -> Result<(), Gone> {
     let bytes = message.frame(codec);
-    if bytes.len() <= sink.largest() {
-        return sink.message(bytes).await;
+    let largest = sink.largest();
+    let fits = if bytes.len() <= largest {
+        Some(bytes)
+    } else {
+        instead(codec, message.message(), attached, (bytes.len(), largest))
+    };
+    match fits {
+        Some(bytes) => sink.message(bytes).await,
+        None => Ok(()),
     }
-    // The peer has said what it takes. Whoever waits for an answer gets one; an event is lost to this peer alone.
+}
+
+/// What goes out for a message that is larger than its receiver takes. Whoever waits for an answer gets one; an event is
+/// lost to this peer alone.
+fn instead(codec: CodecId, message: &Message, attached: &Attached, (bytes, largest): (usize, usize)) -> Option<Bytes> {
     let text = "A message was larger than its receiver takes.";
     let reason = error::PAYLOAD_SIZE_EXCEEDED;
-    tracing::info!(
-        bytes = bytes.len(),
-        largest = sink.largest(),
-        "a message is too large for its receiver"
-    );
-    if let Message::Invocation(invocation) = message.message() {
+    tracing::info!(bytes, largest, "a message is too large for its receiver");
+    let error = if let Message::Invocation(invocation) = message {
         let answer = refusal(codec, code::INVOCATION, invocation.request, reason, text);
-        attached.deliver(Message::Error(answer)).end().await;
-        return Ok(());
-    }
-    let instead = if let Message::Result(result) = message.message() {
+        // Turns are for readers: a writer is given no more than it has room for.
+        let _ = attached.deliver(Message::Error(answer));
+        return None;
+    } else if let Message::Result(result) = message {
         refusal(codec, code::CALL, result.request, reason, text)
-    } else if let Message::Error(error) = message.message() {
+    } else if let Message::Error(error) = message {
         refusal(codec, error.request_type, error.request, reason, text)
     } else {
-        return Ok(());
+        return None;
     };
-    sink.message(codec.encode(&Message::Error(instead))).await
+    Some(codec.encode(&Message::Error(error)))
 }

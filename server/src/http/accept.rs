@@ -13,8 +13,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use super::PeerAddress;
-use crate::{config::ConnectionLimits, tls::ServerTls};
+use super::{App, PeerAddress};
+use crate::tls::ServerTls;
 
 /// What the kernel may buffer for a peer that does not read. The default is megabytes, which hides slow peers.
 const SEND_BUFFER: usize = 128 * 1024;
@@ -40,11 +40,11 @@ pub(crate) async fn accept(
     listener: TcpListener,
     tls: Option<ServerTls>,
     routes: Router,
-    limits: ConnectionLimits,
-    places: Arc<Semaphore>,
+    app: App,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
+    let (handshake, proxies) = (app.config.connections.handshake, app.config.proxies());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -58,16 +58,22 @@ pub(crate) async fn accept(
                 continue;
             }
         };
-        let Some(seat) = Seat::take(&places) else {
+        let Some(seat) = Seat::take(&app.places) else {
             tracing::warn!(%address, "connection refused: all places are taken");
+            continue;
+        };
+        let counted = (!proxies.contains(&address.ip())).then_some(address.ip());
+        let Ok(guest) = counted.map(|address| app.sockets.greet(address)).transpose() else {
             continue;
         };
         let options = socket2::SockRef::from(&stream);
         if stream.set_nodelay(true).is_err() || options.set_send_buffer_size(SEND_BUFFER).is_err() {
             continue; // the peer is gone already
         }
-        let (tls, routes, handshake, stop) = (tls.clone(), routes.clone(), limits.handshake, stop.clone());
+        let (tls, routes, stop) = (tls.clone(), routes.clone(), stop.clone());
         tasks.spawn(async move {
+            // Goes when the last request is answered, or one has become a socket.
+            let _guest = guest;
             match tls {
                 None => serve(stream, address, seat, routes, handshake, stop).await,
                 Some(tls) => {

@@ -18,7 +18,6 @@ use shared::wamp::{
     router::{Class, Outgoing},
 };
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use super::SocketLimits;
 use crate::config::QueueLimits;
@@ -60,8 +59,8 @@ pub(crate) struct Outbound {
     filled: Notify,
     /// Wakes the reader that waits in [`Self::relief`].
     relieved: Notify,
-    /// Cancelled when the end was decided.
-    ended: CancellationToken,
+    /// Wakes the one who waits in [`Self::ended`].
+    ended: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -122,7 +121,7 @@ impl Outbound {
             held_up: AtomicBool::new(false),
             filled: Notify::new(),
             relieved: Notify::new(),
-            ended: CancellationToken::new(),
+            ended: Notify::new(),
         }
     }
 
@@ -162,7 +161,7 @@ impl Outbound {
         }
         self.reconsider(&state);
         drop(state);
-        self.ended.cancel();
+        self.ended.notify_one();
         self.filled.notify_one();
     }
 
@@ -294,9 +293,9 @@ impl Outbound {
         }
     }
 
-    /// Completes when the end was decided.
+    /// Completes when the end was decided. For one to wait in, once.
     pub(crate) async fn ended(&self) {
-        self.ended.cancelled().await;
+        self.ended.notified().await;
     }
 
     /// Queued bytes.

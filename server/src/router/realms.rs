@@ -1,6 +1,9 @@
 //! The realms of a server, and how a socket gets into the one that its HELLO names.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use shared::wamp::{CodecId, Message, Uri, router::Principal};
 
@@ -22,6 +25,8 @@ pub(crate) struct Equipment {
     pub(crate) guard: Arc<Guard>,
     /// What sockets may use, by role.
     pub(crate) sockets: BTreeMap<String, SocketLimits>,
+    /// Roles of programs: the ones with limits of their own.
+    pub(crate) components: BTreeSet<String>,
     /// Where history survives.
     pub(crate) store: Option<Arc<dyn EventStore>>,
 }
@@ -64,7 +69,7 @@ impl Realms {
 pub(crate) struct Newcomer {
     pub(crate) codec: CodecId,
     /// Who the transport says it is.
-    pub(crate) principal: Principal,
+    pub(crate) principal: Box<Principal>,
     /// The realm where that counts.
     pub(crate) home: Uri,
     pub(crate) queue: Arc<Outbound>,
@@ -74,7 +79,7 @@ pub(crate) struct Newcomer {
 impl Newcomer {
     pub(crate) fn enter(&self, realm: &RealmHandle) -> Attached {
         let principal = if self.home == *realm.name() {
-            self.principal.clone()
+            Principal::clone(&self.principal)
         } else {
             Principal::default()
         };

@@ -1,7 +1,7 @@
 //! The pure router of a realm with the queues of its peers: takes one input at a time and carries out what comes of it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     auth::{Attempt, Guard},
-    telemetry,
+    telemetry::{self, PeerKind},
 };
 
 struct PeerEntry {
@@ -33,6 +33,7 @@ struct PeerEntry {
     attempt: Attempt,
     /// Of sockets only.
     address: Option<Place>,
+    kind: PeerKind,
     session: Option<SessionId>,
 }
 
@@ -44,6 +45,8 @@ pub(super) struct RealmState {
     guard: Arc<Guard>,
     /// What sockets may use, by role.
     sockets: BTreeMap<String, SocketLimits>,
+    /// Roles of programs.
+    components: BTreeSet<String>,
     peers: BTreeMap<ConnectionId, PeerEntry>,
     sessions: BTreeMap<SessionId, ConnectionId>,
     /// Who waits for a session to be gone.
@@ -71,10 +74,16 @@ impl RealmState {
     pub(super) fn new(name: Uri, config: RouterConfig, equipment: Equipment, own: Weak<Shared>) -> Self {
         let label = name.to_string();
         metrics::gauge!(telemetry::SESSIONS, "realm" => label.clone()).set(0.0);
-        let Equipment { guard, sockets, store } = equipment;
+        let Equipment {
+            guard,
+            sockets,
+            components,
+            store,
+        } = equipment;
         Self {
             guard,
             sockets,
+            components,
             label,
             history: store.map(|store| HistoryWriter::start(store, own.clone())),
             router: Router::new(name, config),
@@ -128,6 +137,7 @@ impl RealmState {
             authid: principal.authid.clone(),
             attempt: Attempt::default(),
             address,
+            kind: address.map_or(PeerKind::Tree, |_| PeerKind::Browser),
             session: None,
         };
         self.peers.insert(connection, entry);
@@ -280,6 +290,11 @@ impl RealmState {
             peer.authid = welcome.details.authid.clone().unwrap_or_default();
             let role = welcome.details.authrole.as_deref().unwrap_or_default();
             peer.queue.grant(self.sockets.get(role).copied().unwrap_or_default());
+            peer.kind = match peer.address {
+                None => PeerKind::Tree,
+                Some(_) if self.components.contains(role) => PeerKind::Component,
+                Some(_) => PeerKind::Browser,
+            };
             self.guard
                 .welcomes(&peer.attempt, peer.address.and_then(Place::address));
             self.sessions.insert(welcome.session, connection);
@@ -323,7 +338,7 @@ impl RealmState {
                 let session = peer.session?;
                 peer.queue.forget_bulk();
                 self.slow_peers += 1;
-                metrics::counter!(telemetry::SLOW_PEERS).increment(1);
+                metrics::counter!(telemetry::SLOW_PEERS, "peer" => peer.kind.label()).increment(1);
                 tracing::warn!(session = session.get(), user = ?peer.authid, "closing a peer that reads too slowly");
                 let message = Some("Events arrived faster than they were read.".to_owned());
                 Some(Input::Kill {
@@ -335,15 +350,15 @@ impl RealmState {
         }
     }
 
-    /// The peer has room for an invocation; goes on as long as the router holds some and there is room.
+    /// The peer has room for an invocation; goes on as long as the router holds some for it and there is room.
     pub(super) fn room(&mut self, connection: ConnectionId) {
         loop {
-            let held = self.router.stats().held;
+            let held = self.router.held(connection);
             self.feed(Input::Room {
                 connection,
                 invocations: 1,
             });
-            let more = self.router.stats().held;
+            let more = self.router.held(connection);
             if more == 0 || more >= held {
                 // Nothing was released: either nothing is held here, or the queue is full again and will tell.
                 return;

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use shared::wamp::router::authentication::{Salt, derive_key, sign_challenge};
 
 use super::support::{
+    get,
+    octets::Octets,
     private,
     raw::{Raw, Seen},
 };
@@ -276,7 +278,7 @@ async fn each_limit_of_a_role_is_refused_by_a_named_error() {
 }
 
 #[tokio::test]
-async fn a_role_has_its_own_rate_of_calls_and_its_own_queue() {
+async fn a_role_has_its_own_rate_of_calls() {
     let server = start(
         private(),
         r#"
@@ -284,7 +286,7 @@ async fn a_role_has_its_own_rate_of_calls_and_its_own_queue() {
         anonymous = "small"
         [[role]]
         name = "small"
-        limits = { calls_per_second = 1, queue_messages = 5 }
+        limits = { calls_per_second = 1 }
         [[role.permission]]
         uri = ""
         match = "prefix"
@@ -302,5 +304,149 @@ async fn a_role_has_its_own_rate_of_calls_and_its_own_queue() {
         (4..=6).contains(&refused),
         "four at once, then one per second: {answers:?}"
     );
+    server.stop().await;
+}
+
+/// Two roles: the queue of one is small.
+const QUEUES: &str = r#"
+    [[role]]
+    name = "small"
+    limits = { LIMIT }
+    permission = [{ uri = "t", allow = ["subscribe"] }]
+    [[role]]
+    name = "usual"
+    permission = [{ uri = "t", allow = ["publish", "subscribe"] }]
+    [[login]]
+    authid = "small"
+    role = "small"
+    ticket = "t"
+    [[login]]
+    authid = "usual"
+    role = "usual"
+    ticket = "t"
+"#;
+
+#[tokio::test]
+async fn a_role_has_its_own_queue_in_messages_and_in_bytes_and_who_fills_it_is_closed_by_name() {
+    const BYTES: usize = 20_000;
+    // Both are far below the 1 MiB and 1,024 messages of other queues.
+    for (limit, most) in [
+        ("queue_messages = 8", 8 * (BYTES + 100)),
+        ("queue_bytes = 45000", 45_000),
+    ] {
+        let server = start(private(), &QUEUES.replace("LIMIT", limit)).await;
+        let mut peers = Vec::new();
+        for name in ["small", "usual", "usual"] {
+            let mut raw = open(&server).await;
+            assert_eq!(by_ticket(&mut raw, "realm1", name, "t").await[0], 2);
+            peers.push(raw);
+        }
+        let [small, usual, publisher] = peers.as_mut_slice() else {
+            panic!("three peers")
+        };
+        for raw in [&mut *small, &mut *usual] {
+            assert_eq!(raw.ask(json!([32, 1, {}, "t"])).await[0], 33);
+        }
+        let (text, mut queued) = ("x".repeat(BYTES), 0);
+        // At most as much as the system buffers for who does not read.
+        for request in 1..2_000 {
+            publisher.send(json!([16, request, {}, "t", [text]])).await;
+            assert_eq!(usual.next().await.message()[0], 36, "who reads gets every event");
+            let stats = server.realm().stats();
+            if stats.slow_peers > 0 {
+                break;
+            }
+            queued = queued.max(stats.queue_bytes);
+        }
+        assert!(most / 2 < queued && queued <= most, "{limit}: {queued} bytes waited");
+        let goodbye = loop {
+            let message = small.next().await.message();
+            if message[0] != 36 {
+                break message;
+            }
+        };
+        assert_eq!((&goodbye[0], &goodbye[2]), (&json!(6), &json!("coati.close.too_slow")));
+        assert!(matches!(small.next().await, Seen::Closed(1013, _)));
+        let metrics = get(server.address(), "/metrics", &[]).await.text();
+        let closed = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("coati_slow_peers_closed_total{peer=\"component\"} "));
+        assert!(
+            closed.is_some_and(|closed| closed != "0"),
+            "a role with limits of its own is that of a program: {metrics}"
+        );
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_role_has_its_own_number_of_retained_events_and_the_oldest_goes() {
+    let server = start(
+        private(),
+        r#"
+        [authentication]
+        anonymous = "small"
+        [[role]]
+        name = "small"
+        limits = { retained = 2 }
+        permission = [{ uri = "", match = "prefix", allow = ["publish", "subscribe"] }]
+        "#,
+    )
+    .await;
+    let mut raw = anonymous(&server, "realm1").await;
+    for (request, topic) in ["a", "b", "c"].iter().enumerate() {
+        let publish = json!([16, request + 1, {"acknowledge": true, "retain": true}, topic, [topic]]);
+        assert_eq!(raw.ask(publish).await[0], 17);
+    }
+    let mut late = anonymous(&server, "realm1").await;
+    for (request, topic) in ["a", "b", "c"].iter().enumerate() {
+        let subscribe = json!([32, request + 1, {"get_retained": true}, topic]);
+        assert_eq!(late.ask(subscribe).await[0], 33);
+        if *topic != "a" {
+            assert_eq!(
+                late.next().await.message()[4],
+                json!([topic]),
+                "this one is still there"
+            );
+        }
+    }
+    assert_eq!(server.realm().stats().router.retained, 2);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_raw_socket_leads_into_the_realm_that_hello_names_and_gives_its_role_in_one_of_them() {
+    let doors = r#"
+    [[realm.role]]
+    name = "keeper"
+    [[rawsocket]]
+    address = "tcp:127.0.0.1:0"
+    realm = "two"
+    role = "keeper"
+    [[rawsocket]]
+    address = "tcp:127.0.0.1:0"
+    "#;
+    let server = start(private(), &format!("{REALMS}{doors}")).await;
+    let to = server.raw_addresses().to_vec();
+    for (door, realm, role) in [
+        (to[0], "two", "keeper"),
+        (to[0], "one", "guest"),
+        (to[1], "two", "visitor"),
+        (to[1], "one", "guest"),
+    ] {
+        let mut raw = Octets::tcp(door).await;
+        assert_eq!(raw.greet([0x7F, 0xF1, 0, 0]).await[0], 0x7F);
+        raw.say(&hello(realm, "anonymous", "")).await;
+        let welcome = raw.heard().await;
+        assert_eq!(
+            (&welcome[2]["realm"], &welcome[2]["authrole"]),
+            (&json!(realm), &json!(role)),
+            "{welcome}"
+        );
+        raw.say(&json!([6, {}, "wamp.close.close_realm"])).await;
+        assert_eq!(raw.heard().await[0], 6);
+        raw.say(&hello("three", "anonymous", "")).await;
+        assert_eq!(raw.heard().await[2], "wamp.error.no_such_realm");
+    }
     server.stop().await;
 }

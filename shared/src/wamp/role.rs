@@ -34,6 +34,8 @@ pub mod feature {
     pub const REGISTRATION_REVOCATION: &str = "registration_revocation";
     /// `retain` and `get_retained`.
     pub const EVENT_RETENTION: &str = "event_retention";
+    /// Coati's own: a SUBSCRIBE may say `_resumable`, so that falling behind ends no session.
+    pub const RESUMABLE: &str = "_resumable";
     /// `wamp.subscription.get_events`
     pub const EVENT_HISTORY: &str = "event_history";
     /// `wamp.session.…`
@@ -138,6 +140,7 @@ impl Roles {
                     SUBSCRIPTION_REVOCATION,
                     EVENT_RETENTION,
                     PAYLOAD_PASSTHRU_MODE,
+                    RESUMABLE,
                 ],
             ),
             (

@@ -558,6 +558,13 @@ impl Router {
             .is_some_and(|session| self.calls.is_stalled(session))
     }
 
+    /// Invocations that are held for this connection until there is [`Input::Room`].
+    #[must_use]
+    pub fn held(&self, connection: ConnectionId) -> usize {
+        self.session_at(connection)
+            .map_or(0, |session| self.calls.held_for(session))
+    }
+
     /// The session that holds a base.
     #[must_use]
     pub fn session_of_base(&self, base: &str) -> Option<SessionId> {

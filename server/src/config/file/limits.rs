@@ -12,6 +12,7 @@ use crate::config::Config;
 pub(super) struct LimitsPart {
     connections: Option<usize>,
     per_address: Option<usize>,
+    requests_per_address: Option<usize>,
     message: Option<usize>,
     queue_bytes: Option<usize>,
     queue_messages: Option<usize>,
@@ -27,6 +28,7 @@ impl LimitsPart {
         let set = |setting: &mut usize, value: Option<usize>| *setting = value.unwrap_or(*setting);
         set(&mut limits.total, self.connections);
         set(&mut limits.per_address, self.per_address);
+        set(&mut limits.requests_per_address, self.requests_per_address);
         set(&mut limits.component_message, self.message);
         set(&mut limits.queue.bytes, self.queue_bytes);
         set(&mut limits.queue.frames, self.queue_messages);

@@ -58,12 +58,33 @@ fn each_mistake_is_one_line_that_names_the_setting() {
             ["tls:0.0.0.0:1", "certificate"],
         ),
         (
+            "[tls]\ncertificate = \"a.pem\"\nkey = \"k.pem\"\n[[role]]\nname = \"a\"\n\
+             [[rawsocket]]\naddress = \"tls:0.0.0.0:1\"\nrole = \"a\"",
+            [
+                "tls:0.0.0.0:1 in raw_sockets would give the role \"a\" to everybody",
+                "everybody = true",
+            ],
+        ),
+        (
             "[server]\naddress = \"0.0.0.0:80\"\n[tls]\ncertificate = \"a.pem\"\nkey = \"k.pem\"",
             ["certificate", "allowed_hosts"],
         ),
         ("realm = ", ["line 1", "realm"]),
     ] {
         assert_refused(text, words);
+    }
+}
+
+#[test]
+fn a_public_door_gives_a_role_only_where_the_file_says_that_this_is_meant() {
+    let tls = "[tls]\ncertificate = \"a.pem\"\nkey = \"k.pem\"\n[[role]]\nname = \"a\"\n";
+    for door in [
+        "address = \"tls:0.0.0.0:1\"\nrole = \"a\"\neverybody = true",
+        "address = \"tls:0.0.0.0:1\"",
+        "address = \"tls:127.0.0.1:1\"\nrole = \"a\"",
+    ] {
+        let file = RouterFile::parse("router.toml", &format!("{tls}[[rawsocket]]\n{door}")).expect(door);
+        assert!(file.builder(Config::default()).is_ok(), "{door}");
     }
 }
 

@@ -410,6 +410,11 @@ impl Calls {
         }
     }
 
+    /// How many invocations of a callee are held.
+    pub(super) fn held_for(&self, callee: SessionId) -> usize {
+        self.parties.get(&callee).map_or(0, |party| party.held.len())
+    }
+
     /// Whether invocations of a callee are held.
     pub(super) fn is_stalled(&self, callee: SessionId) -> bool {
         self.parties.get(&callee).is_some_and(|party| party.stalled)

@@ -290,6 +290,10 @@ fn invocations_without_room_are_held_in_order_until_there_is_some() {
         );
     }
     assert_eq!(world.router.stats().held, 4);
+    assert_eq!(
+        (world.router.held(connection), world.router.held(ConnectionId(1))),
+        (4, 0)
+    );
     assert_eq!(refused(&world.say(1, r#"[49,3,{}]"#)), "wamp.error.canceled");
     let numbers = |sent: Sent| sent.iter().map(|(_, frame)| frame[4..5].to_owned()).collect::<Vec<_>>();
     assert_eq!(

@@ -14,6 +14,7 @@ fn hello_is_answered_by_who_the_client_is_and_what_the_router_can_do() {
         "\"realm\":\"realm\"",
         "\"broker\":{",
         "\"dealer\":{",
+        "\"_resumable\":true",
     ] {
         assert!(frame.contains(part), "{part} in {frame}");
     }
