@@ -1,8 +1,13 @@
-//! What a call from a WebSocket peer to a node of the server costs beside a bare echo, and a tree of 1,000 nodes to bind.
+//! What a call from a WebSocket peer to a node of the server costs beside a bare echo, a tree of 1,000 nodes to bind, and
+//! a query beside a tree that is busy.
 //!
 //! `cargo bench -p coati-server --bench sockets`. Client and server share the process and its processors; processor time
 //! is that of both.
 #![allow(clippy::print_stdout, missing_docs, reason = "a report for people")]
+
+#[cfg(feature = "data")]
+#[path = "../tests/data_support/mod.rs"]
+mod data_support;
 
 use std::{
     net::SocketAddr,
@@ -130,6 +135,8 @@ fn main() -> Fallible<()> {
     assert!(is_bound.recv()?, "the node is there");
     calls(&server, echo)?;
     bind(&server)?;
+    #[cfg(feature = "data")]
+    runtime.block_on(queries());
     Ok(())
 }
 
@@ -267,6 +274,30 @@ fn bind(server: &Running) -> Fallible<()> {
         );
         Ok(())
     })
+}
+
+/// The slowest of a tree's queries, alone and beside a tree that keeps its own thread for 800 ms.
+#[cfg(feature = "data")]
+async fn queries() {
+    use data_support::{Bench, busy, insert_sql};
+    const BUSY: Duration = Duration::from_millis(800);
+    let bench = Bench::new().await;
+    bench.other().await.run(&insert_sql(1, "a", 1, 3, "open")).await;
+    let (hub, _frames) = bench.hub(coati_server::data::FeedOptions::default()).await;
+    let measured = busy::measure(hub.into(), 2, ROUNDS, BUSY).await;
+    let show = |times: &[Duration]| {
+        let slowest = times.iter().max().copied().unwrap_or_default();
+        let p50 = busy::Measured::median(times);
+        (
+            slowest,
+            format!("p50 {p50:.1?}, slowest {slowest:.1?} of {}", times.len()),
+        )
+    };
+    let ((before, alone), (after, beside)) = (show(&measured.alone), show(&measured.beside));
+    println!("a query beside an idle tree: {alone}");
+    println!("a query beside a tree busy for {BUSY:?}: {beside}");
+    let more = after.saturating_sub(before);
+    println!("the slowest takes {more:.1?} more (wanted: below 20 ms)");
 }
 
 fn micros(time: Duration) -> f64 {

@@ -7,6 +7,7 @@
     reason = "each test uses a part of it"
 )]
 
+pub mod busy;
 pub mod postgres;
 
 use std::{
