@@ -238,3 +238,55 @@ async fn who_wants_one_answer_is_told_to_ask_for_more(at: Placement) -> Result<(
     assert_eq!(one.unwrap_err().kind, ErrorKind::InvalidArgument);
     Ok(())
 }
+
+#[testing::test]
+async fn a_caller_without_the_contract_reads_streams_by_name(at: Placement) -> Result<()> {
+    let (table, remote) = pair(&at).await?;
+    let reader = Reader::new();
+    reader
+        .node_bind(Path::root("test")?.join("stranger")?, &at.near)
+        .await?;
+    let dynamic = reader.remote_dyn("@table")?;
+    for count in [0, 1, 3 * WINDOW as u64 + 7] {
+        let rows: Vec<Dynamic> = dynamic.stream::<Dynamic>("rows", (count,)).try_collect().await?;
+        let keys = rows.iter().map(|row| row.get("key").and_then(Dynamic::as_integer));
+        assert!(keys.eq((1..=count.cast_signed()).map(Some)));
+        let typed: Vec<Row> = remote.rows(count).try_collect().await?;
+        let same: Vec<Row> = dynamic.stream::<Row>("rows", (count,)).try_collect().await?;
+        assert_eq!(typed, same);
+    }
+    let mut broken = dynamic.stream::<u64>("broken", [(); 0]);
+    assert_eq!((broken.next().await, broken.next().await), (Some(Ok(1)), Some(Ok(2))));
+    let error = broken.next().await.expect("an item").unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Conflict, "It broke."));
+    assert_eq!(broken.next().await, None);
+    let wrong: Result<Vec<String>> = dynamic.stream::<String>("rows", (1,)).try_collect().await;
+    assert_eq!(wrong.unwrap_err().kind, ErrorKind::InvalidArgument, "a row is no text");
+    let unfit: Result<Vec<Dynamic>> = dynamic.stream::<Dynamic>("rows", ("many",)).try_collect().await;
+    assert_eq!(unfit.unwrap_err().kind, ErrorKind::InvalidArgument);
+    let unknown: Result<Vec<Dynamic>> = dynamic.stream::<Dynamic>("nothing", [(); 0]).try_collect().await;
+    assert_eq!(unknown.unwrap_err().kind, ErrorKind::NoSuchProcedure);
+    let once: Vec<u64> = dynamic.stream::<u64>("plain", [(); 0]).try_collect().await?;
+    assert_eq!(once, [1], "one answer is a stream of one");
+    let mut endless = dynamic.stream::<Dynamic>("endless", [(); 0]);
+    assert!(endless.next().await.is_some());
+    assert_eq!(table.open.get(), 1);
+    drop(endless);
+    at.settle().await;
+    assert_eq!(table.open.get(), 0, "dropped with its reader");
+    Ok(())
+}
+
+#[testing::test]
+async fn a_stream_by_name_is_no_further_ahead_than_its_reader(at: Placement) -> Result<()> {
+    let (table, _remote) = pair(&at).await?;
+    let reader = Reader::new();
+    reader
+        .node_bind(Path::root("test")?.join("stranger")?, &at.near)
+        .await?;
+    let mut rows = reader.remote_dyn("@table")?.stream::<Dynamic>("rows", (100_000,));
+    assert!(rows.next().await.is_some());
+    at.settle().await;
+    assert!(table.made.get() <= WINDOW as u64 + 2, "{} rows made", table.made.get());
+    Ok(())
+}

@@ -335,7 +335,7 @@ impl Member {
         let mut arguments = Arguments::wire(invocation.payload);
         if let (true, Some(member)) = (progress.is_wanted(), self.this.upgrade()) {
             let keys = invocation.details.passthru.keys();
-            arguments = arguments.with_parts(Parts {
+            arguments = arguments.with_parts(Parts::Elsewhere {
                 name: keys.and_then(|keys| keys.mark.clone()),
                 progress,
                 member,

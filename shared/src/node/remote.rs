@@ -22,6 +22,7 @@ use super::{
     fault::{self, Fault},
     frame::{Who, current_place, inside_context},
     member::nobody,
+    stream::RemoteStream,
 };
 use crate::{
     contract::{ContractInfo, DESCRIBE},
@@ -299,6 +300,17 @@ impl DynamicRemote {
     pub async fn call<R: DeserializeOwned>(&self, method: &str, arguments: impl Serialize) -> Result<R> {
         let answer = self.0.call_payload(method, &arguments).await?;
         super::call::decode_first(&answer)
+    }
+
+    /// Calls a method that answers by a stream by its name; the rest is as with [`DynamicRemote::call`], and
+    /// [`RemoteStream`] says how a stream ends. A method with one answer is a stream of one item, or of none if that is
+    /// null.
+    pub fn stream<T>(&self, method: &str, arguments: impl Serialize) -> RemoteStream<T>
+    where
+        T: DeserializeOwned + 'static,
+    {
+        let payload = Payload::encode(self.0.codec(), &arguments);
+        self.0.stream_payload(method.to_owned(), payload)
     }
 
     /// Fires a signal of the node: its handlers and all others hear it.

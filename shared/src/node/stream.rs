@@ -19,10 +19,13 @@ use std::{
 use futures::{
     FutureExt, SinkExt, Stream, StreamExt, TryStreamExt,
     channel::mpsc,
-    future::LocalBoxFuture,
+    future::{LocalBoxFuture, ready},
     stream::{FusedStream, LocalBoxStream, once},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 use super::{
     Arguments, Caller, RemoteNode,
@@ -58,12 +61,17 @@ pub(crate) const MORE: &str = "node_more";
 /// How many streams of one tree may be read from elsewhere at the same time.
 pub const STREAM_LIMIT: usize = 1_024;
 
-/// How an invocation can be answered in parts.
-pub(crate) struct Parts {
-    pub(crate) progress: Progress,
-    /// What the caller calls the stream, if it grants items by and by.
-    pub(crate) name: Option<String>,
-    pub(crate) member: Rc<Member>,
+/// How a call in serialised form can be answered in parts.
+pub(crate) enum Parts {
+    /// To a caller in this tree.
+    Here(mpsc::Sender<Payload>),
+    /// To that of an invocation.
+    Elsewhere {
+        progress: Progress,
+        /// What the caller calls the stream, if it grants items by and by.
+        name: Option<String>,
+        member: Rc<Member>,
+    },
 }
 
 /// Where the items of a stream go; for generated code.
@@ -72,6 +80,10 @@ pub struct Outlet<T>(Way<T>);
 
 enum Way<T> {
     Local(mpsc::Sender<T>),
+    Serialised {
+        sender: mpsc::Sender<Payload>,
+        codec: CodecId,
+    },
     Wire {
         progress: Progress,
         codec: CodecId,
@@ -84,19 +96,20 @@ impl<T: Serialize> Outlet<T> {
         Self(Way::Local(sender))
     }
 
-    /// To the caller of an invocation.
+    /// To a caller that takes items in serialised form.
     ///
     /// # Errors
     /// If the caller takes one answer only, or too many streams are open.
     pub(crate) fn wire(parts: Option<Box<Parts>>, codec: CodecId) -> Result<Self> {
         let text = "This call answers in parts: ask for progressive results.";
         let parts = parts.ok_or_else(|| Error::new(ErrorKind::InvalidArgument, text))?;
-        let Parts { progress, name, member } = *parts;
-        let allowance = name.map(|name| Open::new(name, member)).transpose()?;
-        Ok(Self(Way::Wire {
-            progress,
-            codec,
-            allowance,
+        Ok(Self(match *parts {
+            Parts::Here(sender) => Way::Serialised { sender, codec },
+            Parts::Elsewhere { progress, name, member } => Way::Wire {
+                progress,
+                codec,
+                allowance: name.map(|name| Open::new(name, member)).transpose()?,
+            },
         }))
     }
 
@@ -104,6 +117,10 @@ impl<T: Serialize> Outlet<T> {
         match &mut self.0 {
             // Who reads no more has dropped the call, and with it this future.
             Way::Local(sender) => sender.send(item).await.map_err(|_| over()),
+            Way::Serialised { sender, codec } => {
+                let payload = Payload::encode(*codec, &(item,))?;
+                sender.send(payload).await.map_err(|_| over())
+            }
             Way::Wire {
                 progress,
                 codec,
@@ -237,7 +254,44 @@ impl RemoteNode {
         T: Serialize + DeserializeOwned + 'static,
     {
         let node = self.clone();
-        let open = async move { node.open(contract, method, arguments).await };
+        self.reads(async move { node.open(contract, method, arguments).await })
+    }
+
+    /// A call by name that answers by a stream, in serialised form; so is an answer at the end that is not null.
+    pub(super) fn stream_payload<T>(&self, method: String, payload: Result<Payload>) -> RemoteStream<T>
+    where
+        T: DeserializeOwned + 'static,
+    {
+        let node = self.clone();
+        self.reads(async move {
+            let (payload, context) = (payload?, node.context().clone());
+            let items = match node.here() {
+                Some(callee) => {
+                    let (sender, items) = mpsc::channel(0);
+                    let arguments = Arguments::wire(payload).with_parts(Parts::Here(sender));
+                    let call = Entered::new(callee, method.into(), arguments, node.who());
+                    let call = async move { Ok(Some(call.await?.into_payload()?).filter(answers)) };
+                    Driven::new(call, items).boxed_local()
+                }
+                None => {
+                    let parts = node.parts(&method, payload)?.try_filter_map(|part| {
+                        ready(Ok(match part {
+                            Part::Progress(payload) => Some(payload),
+                            Part::Last(payload) => Some(payload).filter(answers),
+                        }))
+                    });
+                    parts.boxed_local()
+                }
+            };
+            let items = items.and_then(move |item| ready(inside_context(&context, || decode_first(&item))));
+            Ok(items.boxed_local())
+        })
+    }
+
+    fn reads<T: 'static>(
+        &self,
+        open: impl Future<Output = Result<LocalBoxStream<'static, Result<T>>>> + 'static,
+    ) -> RemoteStream<T> {
         RemoteStream {
             items: Some(once(open).try_flatten().boxed_local()),
             timeout: self.timeout(),
@@ -261,17 +315,25 @@ impl RemoteNode {
             let (sender, items) = mpsc::channel(0);
             let arguments = Arguments::local::<_, ()>((arguments, Outlet::<T>::local(sender)));
             let call = Entered::new(node, method.into(), arguments, self.who());
-            let call = async move { call.await?.take::<()>() };
-            return Ok(Driven {
-                call: Some(call.boxed_local()),
-                failed: None,
-                items,
-            }
-            .boxed_local());
+            let call = async move { call.await?.take::<()>().map(|()| None) };
+            return Ok(Driven::new(call, items).boxed_local());
         }
         self.check(contract).await?;
+        let payload = Payload::encode(self.peer(method)?.codec(), &arguments)?;
+        let (context, parts) = (self.context().clone(), self.parts(method, payload)?);
+        let items = parts.try_filter_map(move |part| {
+            ready(match part {
+                Part::Progress(payload) => inside_context(&context, || decode_first(&payload)).map(Some),
+                Part::Last(_) => Ok(None),
+            })
+        });
+        Ok(items.boxed_local())
+    }
+
+    /// Calls a node elsewhere, and grants what it may send as that is read.
+    fn parts(self, method: &str, payload: Payload) -> Result<impl Stream<Item = Result<Part>> + use<>> {
         let peer = self.peer(method)?;
-        let payload = Payload::encode(peer.codec(), &arguments)?;
+        let payload = payload.transcode(peer.codec())?;
         let name = self.context().member().new_name();
         let options = CallOptions {
             trace: self.who().caller().trace,
@@ -284,28 +346,25 @@ impl RemoteNode {
         let procedure = Uri::unchecked(self.path().endpoint(method));
         let parts = peer.call_stream(&procedure, payload, options);
         let mut read = 0_usize;
-        let items = parts.filter_map(move |part| {
-            let item = match part {
-                Ok(Part::Progress(payload)) => {
+        Ok(parts.filter_map(move |part| {
+            match &part {
+                Ok(Part::Progress(_)) => {
                     read += 1;
                     if read == WINDOW / 2 {
                         read = 0;
                         self.grant(name.clone());
                     }
-                    Some(inside_context(self.context(), || decode_first(&payload)))
                 }
-                Ok(Part::Last(_)) => None,
-                Err(_) if fault::is(Fault::StreamCutShort) => None,
+                Ok(Part::Last(_)) => {}
+                Err(_) if fault::is(Fault::StreamCutShort) => return ready(None),
                 Err(error) => {
                     if matches!(error.kind, ErrorKind::NoSuchProcedure | ErrorKind::InvalidArgument) {
                         self.context().member().doubt(self.path());
                     }
-                    Some(Err(error))
                 }
-            };
-            futures::future::ready(item)
-        });
-        Ok(items.boxed_local())
+            }
+            ready(Some(part))
+        }))
     }
 
     /// Half of the window is read: the callee may send as much again. What goes wrong with that shows in the stream.
@@ -319,10 +378,24 @@ impl RemoteNode {
 
 /// The items of a call in this tree, which runs while they are read.
 struct Driven<T> {
-    call: Option<LocalBoxFuture<'static, Result<()>>>,
-    failed: Option<Error>,
+    call: Option<LocalBoxFuture<'static, Result<Option<T>>>>,
+    /// What the call itself came to.
+    last: Option<Result<T>>,
     items: mpsc::Receiver<T>,
 }
+
+impl<T> Driven<T> {
+    fn new(call: impl Future<Output = Result<Option<T>>> + 'static, items: mpsc::Receiver<T>) -> Self {
+        Self {
+            call: Some(call.boxed_local()),
+            last: None,
+            items,
+        }
+    }
+}
+
+/// What is pinned is boxed.
+impl<T> Unpin for Driven<T> {}
 
 impl<T> Stream for Driven<T> {
     type Item = Result<T>;
@@ -336,11 +409,11 @@ impl<T> Stream for Driven<T> {
             && let Poll::Ready(result) = call.poll_unpin(context)
         {
             this.call = None;
-            this.failed = result.err();
+            this.last = result.transpose();
         }
         match this.items.poll_next_unpin(context) {
             Poll::Ready(Some(item)) => Poll::Ready(Some(Ok(item))),
-            Poll::Ready(None) if this.call.is_none() => Poll::Ready(this.failed.take().map(Err)),
+            Poll::Ready(None) if this.call.is_none() => Poll::Ready(this.last.take()),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
@@ -386,6 +459,11 @@ impl<T> fmt::Debug for RemoteStream<T> {
             .field("over", &self.items.is_none())
             .finish_non_exhaustive()
     }
+}
+
+/// Whether the last answer of a call is an item, too: that of a stream is null, that of a call with one answer is not.
+fn answers(payload: &Payload) -> bool {
+    !payload.args().is_empty() && decode_first::<Option<IgnoredAny>>(payload).is_ok_and(|value| value.is_some())
 }
 
 fn over() -> Error {
