@@ -2,12 +2,14 @@
 # Our router, the same sockets without WAMP (`bare`), and Crossbar where scripts/interop.sh has installed it, in one run.
 #   scripts/bench-router.sh                 the table
 #   SECONDS_EACH=2 ROUNDS=1 scripts/bench-router.sh
+#   STEPS="stalled idle" scripts/bench-router.sh    only these; all of them: speed, stalled, idle
 . "$(dirname "$0")/lib.sh"
 work=$target/interop
 programs=$target/release/examples
 each=${SECONDS_EACH:-4}
 rounds=${ROUNDS:-3}
 many=${CONNECTIONS:-10000}
+steps=" ${STEPS:-speed stalled idle} "
 results=$work/bench
 rm -rf "$results"
 mkdir -p "$results"
@@ -44,32 +46,41 @@ start() {
 
 stop() { kill -- "-${children[-1]}" 2>/dev/null || true; unset 'children[-1]'; sleep 1; }
 
-load() { "$programs/load" --url "$url" --dialect "$dialect" $pids --seconds "$each" "${@:2}" >>"$results/$1.tsv"; }
+load() { "$programs/load" --url "$url" --dialect "$dialect" $pids --seconds "$each" "${@:2}" >>"$results/$1.tsv" 2>>"$results/errors.log"; }
+early() { echo "$1 ended early: $(tail -1 "$results/errors.log")" >&2; }
 
 peers=(bare ours)
 [ -x "$work/venv/bin/crossbar" ] && peers+=(crossbar)
 say "limits: $(ulimit -n) open files, $(nproc) processors, load $(cut -d' ' -f1-3 /proc/loadavg), ${each} s per measure, median of $rounds"
-for round in $(seq "$rounds"); do
+wanted() { [[ $steps == *" $1 "* ]]; }
+if wanted speed; then
+    for round in $(seq "$rounds"); do
+        for name in "${peers[@]}"; do
+            start "$name"
+            load "$name" all --connections 1000 || early "round $round of $name"
+            stop
+        done
+    done
+fi
+# One that never reads beside 500 that do: five pairs of runs with and without it, in turn.
+if wanted stalled; then
+    start ours
+    load ours stalled || early stalled
+    stop
+    grep "^# ends" "$results/ours.tsv" || true
+fi
+# Memory and many connections need a server that has done nothing else.
+if wanted idle; then
     for name in "${peers[@]}"; do
         start "$name"
-        load "$name" all --connections 1000 2>>"$results/errors.log" || echo "round $round of $name ended early: $(tail -1 "$results/errors.log")" >&2
+        count=$many
+        [ "$name" = crossbar ] && count=1000
+        load "$name.idle" idle --connections "$count" || early "idle of $name"
         stop
     done
-done
+fi
 # What our router allows, as it says itself.
 grep -hm1 "limits in force" "$results/ours.server.log" || true
-# One that never reads beside 500 that do: five pairs of runs with and without it, in turn.
-start ours
-"$programs/load" --url "$url" --dialect wamp $pids stalled 2>>"$results/errors.log" || echo "stalled ended early: $(tail -1 "$results/errors.log")" >&2
-stop
-# Memory and many connections need a server that has done nothing else.
-for name in "${peers[@]}"; do
-    start "$name"
-    count=$many
-    [ "$name" = crossbar ] && count=1000
-    load "$name.idle" idle --connections "$count" 2>>"$results/errors.log" || echo "idle of $name ended early: $(tail -1 "$results/errors.log")" >&2
-    stop
-done
 
 # Medians, and what they are to the bare sockets and to Crossbar.
 python3 - "$results" <<'PY'
@@ -87,7 +98,7 @@ for name in ("bare", "ours", "crossbar"):
             if len(parts) == 3 and (parts[0] != "idle") == (suffix == ""):
                 values[parts[0], parts[1]][name].append(float(parts[2]))
 found = {key: {name: statistics.median(it) for name, it in by.items()} for key, by in values.items()}
-show = lambda value: "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+show = lambda value: "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 print("| measure | bare | ours | Crossbar | ours : bare | ours : Crossbar |")
 print("|---|---|---|---|---|---|")
 for (scenario, measure), by in found.items():

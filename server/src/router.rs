@@ -12,7 +12,7 @@ mod state;
 pub use history::{EventStore, Stored};
 pub use realm::{RealmHandle, RealmStats};
 pub use roles::{Permission, Roles};
-pub use setup::{RealmSetup, SocketLimits};
+pub use setup::{RealmHistory, RealmSetup, SocketLimits};
 pub use shared::wamp::router::{
     Action, Authentication, Authenticator, Authorizer, AuthorizerProcedure, BaseAuthorizer, Change, Decision,
     HistoryLimits, HistoryTopics, Limits, Open, Principal, Recorded, RouterConfig,

@@ -12,15 +12,11 @@ use std::{
     time::Instant,
 };
 
-use shared::wamp::{MatchPolicy, Uri, router::HistoryConfig};
+use shared::wamp::{MatchPolicy, Uri};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-#[cfg(feature = "data")]
-use crate::data::open_history;
-#[cfg(not(feature = "data"))]
-use crate::router::history::no_database as open_history;
 use crate::{
     auth::{AccountStore, Authenticator, Guard},
     component::{Component, Components},
@@ -31,11 +27,7 @@ use crate::{
         self, App, AppState, HostPolicy, ReadyCheck, SessionCookie,
         assets::{Asset, Client},
     },
-    router::{
-        Authentication, Authorizer, EventStore, HistoryLimits, HistoryTopics, Limits, RealmHandle, RealmSetup,
-        RouterConfig, Stored,
-        realms::{Equipment, Realms},
-    },
+    router::{Authentication, Authorizer, EventStore, HistoryLimits, Limits, RealmHandle, RealmSetup, realms::Realms},
     shutdown, telemetry,
     tls::ServerTls,
     tree_host::{ThreadTreeHost, TreeHost},
@@ -70,18 +62,8 @@ impl Server {
             services: Vec::new(),
             ready_checks: Vec::new(),
             components: Vec::new(),
-            history: History::default(),
         }
     }
-}
-
-/// What history the realm has, and where it survives.
-#[derive(Default)]
-struct History {
-    topics: HistoryTopics,
-    limits: HistoryLimits,
-    store: Option<Arc<dyn EventStore>>,
-    database: Option<String>,
 }
 
 /// Collects what a server consists of.
@@ -99,7 +81,6 @@ pub struct ServerBuilder {
     services: Vec<Arc<dyn Service>>,
     ready_checks: Vec<(String, ReadyCheck)>,
     components: Vec<Component>,
-    history: History,
 }
 
 impl fmt::Debug for ServerBuilder {
@@ -235,26 +216,27 @@ impl ServerBuilder {
     /// Keeps the last `events` of each topic that the name or pattern matches, for `wamp.subscription.get_events`. In
     /// memory, unless there is a store.
     pub fn history(mut self, policy: MatchPolicy, topic: Uri, events: usize) -> Self {
-        self.history.topics = self.history.topics.keep(policy, topic, events);
+        let history = &mut self.realm.history;
+        history.topics = std::mem::take(&mut history.topics).keep(policy, topic, events);
         self
     }
 
     /// How much history is kept in all.
     pub fn history_limits(mut self, limits: HistoryLimits) -> Self {
-        self.history.limits = limits;
+        self.realm.history.limits = limits;
         self
     }
 
     /// Where history survives the process.
     pub fn history_store(mut self, store: Arc<dyn EventStore>) -> Self {
-        self.history.store = Some(store);
+        self.realm.history.store = Some(store);
         self
     }
 
     /// As [`Self::history_store`], with a store in this database, `sqlite:<path>` or `postgres://…`. Needs the feature
     /// `data`.
     pub fn history_database(mut self, url: impl Into<String>) -> Self {
-        self.history.database = Some(url.into());
+        self.realm.history.database = Some(url.into());
         self
     }
 
@@ -381,17 +363,9 @@ impl ServerBuilder {
         let mut realms = Vec::new();
         for setup in std::iter::once(main).chain(more) {
             let name = setup.uri()?;
-            // Our own clients, and what is kept of events, belong to the first realm.
-            let components = setup.limits.keys().cloned().collect();
-            let (mut config, sockets) = setup.into_parts(self.contracts.take())?;
-            let store = self.restore_history(&name, &mut config).await?;
-            let guard = Arc::clone(&guard);
-            let equipment = Equipment {
-                guard,
-                sockets,
-                components,
-                store,
-            };
+            // Our own clients belong to the first realm.
+            let parts = setup.into_parts(self.contracts.take(), Arc::clone(&guard));
+            let (config, equipment) = parts.await?;
             realms.push(RealmHandle::start_with(
                 name,
                 config,
@@ -400,31 +374,6 @@ impl ServerBuilder {
             ));
         }
         Realms::new(realms)
-    }
-
-    async fn restore_history(&mut self, name: &Uri, config: &mut RouterConfig) -> Result<Option<Arc<dyn EventStore>>> {
-        let History {
-            topics,
-            limits,
-            store,
-            database,
-        } = std::mem::take(&mut self.history);
-        let store = match (store, database) {
-            (None, Some(url)) => Some(open_history(&url, name).await?),
-            (store, _) => store,
-        };
-        let stored = match &store {
-            Some(store) => store.load().await?,
-            None => Stored::default(),
-        };
-        config.history = HistoryConfig {
-            topics,
-            limits,
-            durable: store.is_some(),
-            kept: stored.events,
-            forgotten: stored.forgotten,
-        };
-        Ok(store)
     }
 
     /// Starts the server and runs it until SIGTERM or Ctrl-C.

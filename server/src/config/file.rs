@@ -42,7 +42,7 @@ pub struct RouterFile {
     rawsocket: Vec<RawSocketPart>,
     component: Vec<ComponentPart>,
     tls: Option<TlsPart>,
-    history: HistoryPart,
+    history: Option<HistoryPart>,
     /// How errors call the file.
     #[serde(skip)]
     place: String,
@@ -171,8 +171,8 @@ impl RouterFile {
             }
             RealmSetting::Several(_) => {
                 return Err(Error::configuration(format!(
-                    "{place}: beside [[realm]], roles and logins belong to one: \
-                     write [[realm.role]], [realm.authentication] and [[realm.login]]"
+                    "{place}: beside [[realm]], roles, logins and history belong to one: \
+                     write [[realm.role]], [realm.authentication], [[realm.login]] and [realm.history]"
                 )));
             }
         };
@@ -214,6 +214,7 @@ impl RouterFile {
             role: self.role,
             authentication: self.authentication,
             login: self.login,
+            history: self.history,
         };
         let place = &self.place;
         let realms = Self::realms(self.realm, top, place)?;
@@ -222,7 +223,7 @@ impl RouterFile {
         }
         config.validate()?;
         twice("component", self.component.iter().map(|one| &one.name), place)?;
-        let mut builder = self.history.apply(Server::builder().config(config).realms(realms))?;
+        let mut builder = Server::builder().config(config).realms(realms);
         for part in self.component {
             let component = Component::from(part);
             component.validate()?;

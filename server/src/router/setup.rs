@@ -3,15 +3,27 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use shared::wamp::{
     Uri,
-    router::{Authentication, Authorizer, AuthorizerProcedure, Limits, RouterConfig},
+    router::{
+        Authentication, Authorizer, AuthorizerProcedure, HistoryConfig, HistoryLimits, HistoryTopics, Limits,
+        RouterConfig,
+    },
 };
 
-use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "data")]
+use crate::data::open_history;
+#[cfg(not(feature = "data"))]
+use crate::router::history::no_database as open_history;
+use crate::{
+    auth::Guard,
+    error::{Error, ErrorKind, Result},
+    router::{EventStore, Stored, realms::Equipment},
+};
 
 /// A realm of a server: who may join it, and what each role may do there.
 pub struct RealmSetup {
@@ -31,6 +43,53 @@ pub struct RealmSetup {
     pub meta_roles: BTreeSet<String>,
     /// Roles that may look into every node.
     pub operators: BTreeSet<String>,
+    /// What it keeps of its events.
+    pub history: RealmHistory,
+}
+
+/// What history a realm has, and where it survives.
+#[derive(Default)]
+pub struct RealmHistory {
+    /// Of which topics; none of any by default.
+    pub topics: HistoryTopics,
+    /// How much.
+    pub limits: HistoryLimits,
+    /// Where it survives the process.
+    pub store: Option<Arc<dyn EventStore>>,
+    /// Or a database that has a store for each realm, `sqlite:<path>` or `postgres://…`. Needs the feature `data`.
+    pub database: Option<String>,
+}
+
+impl fmt::Debug for RealmHistory {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RealmHistory")
+            .field("topics", &self.topics)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RealmHistory {
+    /// Opens the store, and reads what is in it.
+    async fn restore(self, realm: &Uri) -> Result<(HistoryConfig, Option<Arc<dyn EventStore>>)> {
+        let store = match (self.store, self.database) {
+            (None, Some(url)) => Some(open_history(&url, realm).await?),
+            (store, _) => store,
+        };
+        let stored = match &store {
+            Some(store) => store.load().await?,
+            None => Stored::default(),
+        };
+        let config = HistoryConfig {
+            topics: self.topics,
+            limits: self.limits,
+            durable: store.is_some(),
+            kept: stored.events,
+            forgotten: stored.forgotten,
+        };
+        Ok((config, store))
+    }
 }
 
 /// What a socket may use once its session has a role; what is not said is as for every socket.
@@ -68,6 +127,7 @@ impl RealmSetup {
             sockets: BTreeMap::new(),
             meta_roles: BTreeSet::new(),
             operators: BTreeSet::new(),
+            history: RealmHistory::default(),
         }
     }
 
@@ -81,14 +141,22 @@ impl RealmSetup {
         })
     }
 
-    /// The settings of the pure router, and those of its sockets.
-    pub(crate) fn into_parts(
+    /// The settings of the pure router, and what else the realm has.
+    pub(crate) async fn into_parts(
         self,
         contracts: Option<String>,
-    ) -> Result<(RouterConfig, BTreeMap<String, SocketLimits>)> {
+        guard: Arc<Guard>,
+    ) -> Result<(RouterConfig, Equipment)> {
         let mut seed = [0; 8];
         getrandom::fill(&mut seed)
             .map_err(|error| Error::new(ErrorKind::Internal, "The system gives no randomness").because(error))?;
+        let (history, store) = self.history.restore(&Uri::unchecked(&*self.name)).await?;
+        let equipment = Equipment {
+            guard,
+            sockets: self.sockets,
+            components: self.limits.keys().cloned().collect(),
+            store,
+        };
         let mut config = RouterConfig::new(u64::from_le_bytes(seed));
         config.contracts = contracts;
         config.limits = self.limits;
@@ -96,10 +164,11 @@ impl RealmSetup {
         config.operators = self.operators;
         config.authorizers = self.authorizers;
         config.authentication = self.authentication;
+        config.history = history;
         config.epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         if let Some(authorizer) = self.authorizer {
             config.authorizer = authorizer;
         }
-        Ok((config, self.sockets))
+        Ok((config, equipment))
     }
 }

@@ -307,6 +307,38 @@ async fn a_role_has_its_own_rate_of_calls() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn each_realm_keeps_what_it_is_told_to_and_says_so() {
+    let history = r#"
+    [[realm.history.topic]]
+    uri = "t"
+    events = 2
+    "#;
+    let server = start(private(), &format!("{REALMS}{history}")).await;
+    for (realm, kept) in [("one", None), ("two", Some([json!([2]), json!([3])]))] {
+        let mut raw = open(&server).await;
+        let welcome = raw.ask(hello(realm, "anonymous", "")).await;
+        let features = &welcome[2]["roles"]["broker"]["features"];
+        assert_eq!(features["event_history"] == true, kept.is_some(), "{welcome}");
+        for number in 1..=3 {
+            let publish = json!([16, number, {"acknowledge": true}, "t", [number]]);
+            assert_eq!(raw.ask(publish).await[0], 17);
+        }
+        let mut away = anonymous(&server, realm).await;
+        let subscription = away.ask(json!([32, 1, {}, "t"])).await[2].clone();
+        let asked = json!([48, 2, {}, "wamp.subscription.get_events", [subscription, 10]]);
+        let answer = away.ask(asked).await;
+        let Some(kept) = kept else {
+            assert_eq!(answer[4], "wamp.error.history_unavailable", "{answer}");
+            continue;
+        };
+        let events = answer[3].as_array().expect("events");
+        let events: Vec<_> = events.iter().map(|event| event["args"].clone()).collect();
+        assert_eq!(events, kept);
+    }
+    server.stop().await;
+}
+
 /// Two roles: the queue of one is small.
 const QUEUES: &str = r#"
     [[role]]

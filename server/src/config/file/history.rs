@@ -6,8 +6,7 @@ use shared::wamp::{MatchPolicy, Uri, uri::Syntax};
 use super::role::Policy;
 use crate::{
     error::{Error, Result},
-    router::HistoryLimits,
-    server::ServerBuilder,
+    router::{HistoryLimits, HistoryTopics, RealmHistory},
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -31,28 +30,34 @@ struct TopicPart {
 }
 
 impl HistoryPart {
-    pub(super) fn apply(self, mut builder: ServerBuilder) -> Result<ServerBuilder> {
+    /// `place` is how errors begin.
+    pub(super) fn build(self, place: &str) -> Result<RealmHistory> {
         if self.database.is_some() && self.topic.is_empty() {
-            return Err(Error::configuration(
-                "[history] names a database, but no [[history.topic]] says what to keep in it",
-            ));
+            return Err(Error::configuration(format!(
+                "{place}: [history] names a database, but no [[history.topic]] says what to keep in it"
+            )));
         }
+        let mut topics = HistoryTopics::default();
         for part in self.topic {
             let policy = MatchPolicy::from(part.policy);
             let uri = Uri::checked(&part.uri, Syntax::Loose, policy).map_err(|error| {
-                Error::configuration(format!("{:?} in [[history.topic]] cannot be a topic", part.uri)).because(error)
+                let text = format!("{place}: {:?} in [[history.topic]] cannot be a topic", part.uri);
+                Error::configuration(text).because(error)
             })?;
-            builder = builder.history(policy, uri, part.events);
-        }
-        if let Some(url) = self.database {
-            builder = builder.history_database(url);
+            topics = topics.keep(policy, uri, part.events);
         }
         let limits = HistoryLimits::default();
-        Ok(builder.history_limits(HistoryLimits {
+        let limits = HistoryLimits {
             topic_bytes: self.topic_bytes.unwrap_or(limits.topic_bytes),
             events: self.events.unwrap_or(limits.events),
             bytes: self.bytes.unwrap_or(limits.bytes),
             ..limits
-        }))
+        };
+        Ok(RealmHistory {
+            topics,
+            limits,
+            store: None,
+            database: self.database,
+        })
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use serde::{Deserialize, Deserializer, de};
 
 use super::{
+    history::HistoryPart,
     login::{AuthenticationPart, LoginPart, Needs},
     role::RolePart,
 };
@@ -32,6 +33,7 @@ pub(super) struct NamedRealm {
     authentication: AuthenticationPart,
     #[serde(default)]
     login: Vec<LoginPart>,
+    history: Option<HistoryPart>,
 }
 
 impl<'de> Deserialize<'de> for RealmSetting {
@@ -66,11 +68,12 @@ pub(super) struct RealmParts {
     pub(super) role: Vec<RolePart>,
     pub(super) authentication: AuthenticationPart,
     pub(super) login: Vec<LoginPart>,
+    pub(super) history: Option<HistoryPart>,
 }
 
 impl RealmParts {
     pub(super) fn is_empty(&self) -> bool {
-        self.role.is_empty() && self.login.is_empty() && self.authentication.is_empty()
+        self.role.is_empty() && self.login.is_empty() && self.authentication.is_empty() && self.history.is_none()
     }
 
     /// Puts a realm together. `place` is how errors begin.
@@ -89,6 +92,9 @@ impl RealmParts {
         }
         setup.authorizer = Some(Box::new(rules));
         setup.authentication = self.authentication.build(self.login, &needs)?;
+        if let Some(history) = self.history {
+            setup.history = history.build(place)?;
+        }
         Ok(setup)
     }
 }
@@ -99,6 +105,7 @@ impl NamedRealm {
             role: self.role,
             authentication: self.authentication,
             login: self.login,
+            history: self.history,
         };
         (self.name, parts)
     }

@@ -149,6 +149,14 @@ fn each_mistake_about_rules_logins_and_realms_is_one_line_too() {
             ["two realms", "\"a\""],
         ),
         (
+            "[[history.topic]]\nuri = \"a\"\nevents = 1\n[[realm]]\nname = \"a\"",
+            ["[[realm]]", "[realm.history]"],
+        ),
+        (
+            "[[realm]]\nname = \"a\"\n[[realm]]\nname = \"b\"\nhistory = { database = \"sqlite:x\" }",
+            ["realm \"b\"", "history.topic"],
+        ),
+        (
             "[[role]]\nname = \"a\"\n[[realm]]\nname = \"a\"",
             ["[[realm]]", "[[realm.role]]"],
         ),

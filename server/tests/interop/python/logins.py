@@ -14,7 +14,7 @@ from autobahn.asyncio.wamp import ApplicationSession
 from autobahn.asyncio.websocket import WampWebSocketClientFactory
 from autobahn.wamp import auth
 from autobahn.wamp.exception import ApplicationError
-from autobahn.wamp.types import ComponentConfig, SubscribeOptions
+from autobahn.wamp.types import ComponentConfig, PublishOptions, SubscribeOptions
 
 TICKET, SECRET = os.environ["LOGIN_TICKET"], os.environ["LOGIN_SECRET"]
 KEY = "4d57d97a68f555696620a6d849c0ce582568518d729eb753dc7c732de2804510"
@@ -43,6 +43,7 @@ class Party(ApplicationSession):
         return self.method.on_challenge(self, challenge)
 
     def onWelcome(self, msg):
+        self.router = msg.roles
         return self.method.on_welcome(self, msg.authextra)
 
     def onJoin(self, details):
@@ -192,6 +193,28 @@ async def rules(url):
     said("realms are apart")
 
 
+async def caught_up(url, judge):
+    """Who was away asks for what was published meanwhile, in the realm that keeps it."""
+    away, writer = [await log_in(url, "realm2", "anonymous") for _ in range(2)]
+    assert away.router["broker"].event_history and not judge.router["broker"].event_history
+    topic = "com.example.log.doors"
+    acknowledged = PublishOptions(acknowledge=True)
+    publications = [await writer.publish(topic, number, options=acknowledged) for number in range(4)]
+    subscription = await away.subscribe(print, topic)
+    ask = "wamp.subscription.get_events"
+    got = await away.call(ask, subscription.id, after_publication=publications[0].id)
+    assert [event["args"] for event in got.results] == [[1], [2], [3]], got
+    assert [event["publication"] for event in got.results] == [it.id for it in publications[1:]], got
+    assert got.kwresults == {"more": False}, got
+    got = await away.call(ask, subscription.id, 2)
+    assert [event["args"] for event in got.results] == [[0], [1]] and got.kwresults == {"more": True}, got
+    got = await away.call(ask, subscription.id, 2, reverse=True)
+    assert [event["args"] for event in got.results] == [[3], [2]], got
+    other = await judge.subscribe(print, topic)
+    await refused("wamp.error.history_unavailable", judge.call(ask, other.id, 2))
+    said("events of the past, where they are kept")
+
+
 async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
@@ -201,6 +224,7 @@ async def main():
     party = await dynamic(url, judging)
     await decided(judging, party)
     await rules(url)
+    await caught_up(url, judging)
 
 
 asyncio.run(main())
