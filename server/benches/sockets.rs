@@ -5,7 +5,6 @@
 //! is that of both.
 #![allow(clippy::print_stdout, missing_docs, reason = "a report for people")]
 
-#[cfg(feature = "data")]
 #[path = "../tests/data_support/mod.rs"]
 mod data_support;
 
@@ -135,7 +134,6 @@ fn main() -> Fallible<()> {
     assert!(is_bound.recv()?, "the node is there");
     calls(&server, echo)?;
     bind(&server)?;
-    #[cfg(feature = "data")]
     runtime.block_on(queries());
     Ok(())
 }
@@ -277,7 +275,6 @@ fn bind(server: &Running) -> Fallible<()> {
 }
 
 /// The slowest of a tree's queries, alone and beside a tree that keeps its own thread for 800 ms.
-#[cfg(feature = "data")]
 async fn queries() {
     use data_support::{Bench, busy, insert_sql};
     const BUSY: Duration = Duration::from_millis(800);

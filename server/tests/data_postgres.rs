@@ -1,4 +1,4 @@
-//! The same windows over PostgreSQL: transactions that overlap, commit out of order, roll back and truncate.
+//! The same windows and edits over PostgreSQL: transactions that overlap, commit out of order, roll back and truncate.
 //!
 //! Each test starts a cluster of its own in a temporary folder; `make test` installs PostgreSQL where it is missing.
 #![cfg(feature = "data")]
@@ -14,7 +14,7 @@ use std::{
 use coati_server::data::{DataHub, DataSource, Db, FeedOptions, Origin, Viewer};
 use data_support::postgres::{Cluster, run};
 use data_support::{Assessments, COLUMNS, Frames, Sites, migrations, texts, viewer};
-use shared::data::{Applied, Cell, ChangeSet, FieldChange, Filter, Operator, Query, Range, Replica, Sorter};
+use shared::data::{Applied, Cell, ChangeSet, FieldChange, Filter, Operator, Query, Range, Replica, RowKey, Sorter};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 async fn rows(connection: &mut PgConnection, sql: &str) -> Vec<Vec<String>> {
@@ -275,4 +275,40 @@ async fn who_is_behind_what_another_server_has_pruned_reads_everything_again() {
     }
     ahead.shutdown();
     behind.shutdown();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_edits_of_the_same_value_at_once_only_one_is_saved() {
+    let cluster = Cluster::start();
+    let (hub, _frames, mut other) = start(&cluster).await;
+    run(
+        &mut other,
+        "INSERT INTO assessment (id, title, site_id, department_id, hazard_id, probability, severity, status) VALUES (900, 'start', 1, 1, 1, 1, 1, 'open')",
+    )
+    .await;
+    let mut overwritten = 0;
+    let mut before = "start".to_owned();
+    for round in 0..60 {
+        let edit = |who: &str| {
+            let change = FieldChange {
+                old: Cell::Text(before.clone()),
+                new: Cell::Text(format!("{who} {round}")),
+            };
+            let changes = ChangeSet::update(RowKey::from(900), [("title".to_owned(), change)].into());
+            hub.save("assessments", changes, None, viewer())
+        };
+        let (ada, bob) = tokio::join!(edit("ada"), edit("bob"));
+        let saved = |outcome: &shared::error::Result<shared::data::EditOutcome>| {
+            outcome.as_ref().is_ok_and(|outcome| outcome.is_saved())
+        };
+        overwritten += usize::from(saved(&ada) && saved(&bob));
+        let row = hub
+            .row("assessments", RowKey::from(900), viewer())
+            .await
+            .unwrap()
+            .unwrap();
+        before = row.cells[1].to_string();
+    }
+    assert_eq!(overwritten, 0, "of 60 pairs of clashing edits, so many were both saved");
+    hub.shutdown();
 }

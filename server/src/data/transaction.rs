@@ -2,7 +2,7 @@
 
 use shared::{data::Cell, error::Result};
 use sqlx::{
-    Arguments as _, AssertSqlSafe, Column as _, Row as _, TypeInfo as _, ValueRef as _,
+    Arguments, AssertSqlSafe, Column as _, Encode, Row as _, Type, TypeInfo as _, ValueRef as _,
     postgres::{PgArguments, Postgres},
     sqlite::{Sqlite, SqliteArguments},
 };
@@ -66,7 +66,7 @@ impl Transaction {
         let sql = AssertSqlSafe(statement.sql.clone());
         match self {
             Self::Sqlite(transaction) => {
-                let arguments = sqlite_arguments(&statement.values)?;
+                let arguments = arguments::<SqliteArguments>(&statement.values)?;
                 let rows = sqlx::query_with(sql, arguments)
                     .fetch_all(&mut **transaction)
                     .await
@@ -74,7 +74,7 @@ impl Transaction {
                 rows.iter().map(sqlite_cells).collect()
             }
             Self::Postgres(transaction) => {
-                let arguments = postgres_arguments(&statement.values)?;
+                let arguments = arguments::<PgArguments>(&statement.values)?;
                 let rows = sqlx::query_with(sql, arguments)
                     .fetch_all(&mut **transaction)
                     .await
@@ -101,7 +101,7 @@ impl Transaction {
         let sql = AssertSqlSafe(statement.sql.clone());
         match self {
             Self::Sqlite(transaction) => {
-                let arguments = sqlite_arguments(&statement.values)?;
+                let arguments = arguments::<SqliteArguments>(&statement.values)?;
                 let done = sqlx::query_with(sql, arguments)
                     .execute(&mut **transaction)
                     .await
@@ -109,7 +109,7 @@ impl Transaction {
                 Ok(done.rows_affected())
             }
             Self::Postgres(transaction) => {
-                let arguments = postgres_arguments(&statement.values)?;
+                let arguments = arguments::<PgArguments>(&statement.values)?;
                 let done = sqlx::query_with(sql, arguments)
                     .execute(&mut **transaction)
                     .await
@@ -143,24 +143,16 @@ impl Transaction {
     }
 }
 
-fn sqlite_arguments(values: &[Cell]) -> Result<SqliteArguments> {
-    let mut arguments = SqliteArguments::default();
-    for value in values {
-        match value {
-            Cell::Null => arguments.add(None::<i64>),
-            Cell::Boolean(value) => arguments.add(*value),
-            Cell::Integer(value) => arguments.add(*value),
-            Cell::Real(value) => arguments.add(*value),
-            Cell::Date(value) => arguments.add(value.to_string()),
-            Cell::Text(value) => arguments.add(value.clone()),
-        }
-        .map_err(|error| internal(&error))?;
-    }
-    Ok(arguments)
-}
-
-fn postgres_arguments(values: &[Cell]) -> Result<PgArguments> {
-    let mut arguments = PgArguments::default();
+fn arguments<'q, A>(values: &[Cell]) -> Result<A>
+where
+    A: Arguments + Default,
+    Option<String>: Encode<'q, A::Database> + Type<A::Database>,
+    bool: Encode<'q, A::Database> + Type<A::Database>,
+    i64: Encode<'q, A::Database> + Type<A::Database>,
+    f64: Encode<'q, A::Database> + Type<A::Database>,
+    String: Encode<'q, A::Database> + Type<A::Database>,
+{
+    let mut arguments = A::default();
     for value in values {
         match value {
             Cell::Null => arguments.add(None::<String>),

@@ -298,6 +298,21 @@ impl Router {
         doomed
     }
 
+    /// Those sessions that a member may see, or how many they are, as the procedure's name says.
+    fn listed_or_counted(
+        &self,
+        member: &Member,
+        name: &str,
+        sessions: impl Iterator<Item = SessionId>,
+    ) -> Result<Payload, Refusal> {
+        let shown = sessions.filter(|session| self.is_visible(member, *session));
+        if name.starts_with("count_") {
+            result(member, &(shown.count(),))
+        } else {
+            result(member, &(shown.collect::<Vec<_>>(),))
+        }
+    }
+
     fn registration_call(
         &mut self,
         member: &Member,
@@ -320,12 +335,7 @@ impl Router {
             "list_callees" | "count_callees" => {
                 let id = arguments.registration()?;
                 let callees = self.dealer.callees(id).ok_or_else(|| no_registration(id))?;
-                let callees = callees.filter(|callee| self.is_visible(member, *callee));
-                if name == "count_callees" {
-                    result(member, &(callees.count(),))
-                } else {
-                    result(member, &(callees.collect::<Vec<_>>(),))
-                }
+                self.listed_or_counted(member, name, callees)
             }
             "remove_callee" => {
                 let (id, callee) = (arguments.registration()?, arguments.session(1)?);
@@ -364,12 +374,7 @@ impl Router {
             "list_subscribers" | "count_subscribers" => {
                 let id = arguments.subscription()?;
                 let subscribers = self.broker.subscribers(id).ok_or_else(|| no_subscription(id))?;
-                let subscribers = subscribers.filter(|subscriber| self.is_visible(member, *subscriber));
-                if name == "count_subscribers" {
-                    result(member, &(subscribers.count(),))
-                } else {
-                    result(member, &(subscribers.collect::<Vec<_>>(),))
-                }
+                self.listed_or_counted(member, name, subscribers)
             }
             "remove_subscriber" => {
                 let (id, subscriber) = (arguments.subscription()?, arguments.session(1)?);
