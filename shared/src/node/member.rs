@@ -92,7 +92,7 @@ pub(crate) struct Member {
 enum Kind {
     Calls,
     Events,
-    /// Testaments: they stay until the session ends.
+    /// Testaments: they stay until the session ends. The last kind.
     Wills,
 }
 
@@ -301,12 +301,7 @@ impl Member {
             self.places.borrow().len(),
             self.roots.borrow().len(),
             self.topics.borrow().len(),
-            self.wires
-                .borrow()
-                .made
-                .keys()
-                .filter(|key| key.0 != Kind::Wills)
-                .count(),
+            self.wires.borrow().made.range(..wills::first()).count(),
         ]
     }
 
@@ -407,7 +402,7 @@ impl Member {
     /// Brings registrations and subscriptions in line with what is bound: all in one go, pipelined.
     pub(crate) async fn reconcile(&self) -> Refusals {
         let _gate = self.gate.lock().await;
-        let forgets_wills = self.peer.borrow().is_some() && self.forgets_wills(&self.wanted());
+        let forgets_wills = self.forgets_wills();
         let missing = self.prune();
         let generation = self.generation.get();
         let mut refusals = Refusals::default();

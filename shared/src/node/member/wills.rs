@@ -29,17 +29,22 @@ impl Member {
 
     /// Forgets the testaments of this session if too many are out of date. All that are wanted are missing then, and are
     /// to be made after those at the router are flushed.
-    pub(super) fn forgets_wills(&self, wanted: &BTreeSet<WireKey>) -> bool {
-        let mut wires = self.wires.borrow_mut();
-        let is_will = |key: &&WireKey| key.0 == Kind::Wills;
-        let made = wires.made.keys().filter(is_will);
-        let stale = made.filter(|key| !wanted.contains(*key)).count();
-        let forgets = stale > SPARE + wanted.iter().filter(is_will).count();
+    pub(super) fn forgets_wills(&self) -> bool {
+        let (wills, mut wires) = (self.wills.borrow(), self.wires.borrow_mut());
+        let live: BTreeSet<&String> = wills.values().flatten().collect();
+        let made = wires.made.range(first()..);
+        let stale = made.filter(|((_, topic, _), _)| !live.contains(topic)).count();
+        let forgets = stale > SPARE + live.len();
         if forgets {
-            wires.made.retain(|key, _| key.0 != Kind::Wills);
+            wires.made.split_off(&first());
         }
         forgets
     }
+}
+
+/// Testaments are the last of all wires: they begin here.
+pub(super) fn first() -> WireKey {
+    (Kind::Wills, String::new(), false)
 }
 
 /// Leaves word for the topic of a mirrored field. A refusal costs mirrors the news, and nobody anything else.
