@@ -261,5 +261,6 @@ async fn who_reads_none_of_its_answers_for_as_long_as_a_ping_may_take_is_gone() 
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    assert_eq!(server.realm().stats().slow_peers, 1, "that shows in the metrics, too");
     server.stop().await;
 }

@@ -75,6 +75,7 @@ impl<I: Incoming> Reader<'_, I> {
                 // Boxed: no idle connection needs room for this.
                 if Box::pin(self.reads_nothing()).await {
                     tracing::info!("a peer that does not read its answers counts as gone");
+                    self.attached.reads_nothing();
                     return End::Gone;
                 }
             }

@@ -350,6 +350,11 @@ impl Attached {
         self.with(|state, connection| state.malformed(connection, reason));
     }
 
+    /// Says that the peer is given up because it reads nothing.
+    pub(crate) fn reads_nothing(&self) {
+        self.with(RealmState::count_slow);
+    }
+
     /// Says that there is room for an invocation again.
     pub(crate) fn has_room(&self) {
         self.with(RealmState::room);

@@ -337,9 +337,8 @@ impl RealmState {
             Class::Event | Class::Reply | Class::Control => {
                 let session = peer.session?;
                 peer.queue.forget_bulk();
-                self.slow_peers += 1;
-                metrics::counter!(telemetry::SLOW_PEERS, "peer" => peer.kind.label()).increment(1);
                 tracing::warn!(session = session.get(), user = ?peer.authid, "closing a peer that reads too slowly");
+                self.count_slow(connection);
                 let message = Some("Events arrived faster than they were read.".to_owned());
                 Some(Input::Kill {
                     session,
@@ -347,6 +346,14 @@ impl RealmState {
                     message,
                 })
             }
+        }
+    }
+
+    /// A peer is closed because it reads too slowly.
+    pub(super) fn count_slow(&mut self, connection: ConnectionId) {
+        if let Some(peer) = self.peers.get(&connection) {
+            self.slow_peers += 1;
+            metrics::counter!(telemetry::SLOW_PEERS, "peer" => peer.kind.label()).increment(1);
         }
     }
 
