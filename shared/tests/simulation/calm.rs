@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use coati_shared::{prelude::*, testing::Cut};
-use futures::future::{join, join_all};
+use futures::future::{join, join_all, try_join_all};
 
 use crate::{
-    parties::{Ledger, PartNode, ViewNode},
+    parties::{Ledger, LedgerRemote, PartNode, ViewNode},
     world::World,
 };
 
@@ -30,8 +30,8 @@ impl World {
         self.check_mirrors("after silence");
         self.latecomers().await?;
         let to = simulation.pick(0..if simulation.chance(20) { 700 } else { 10 });
-        let read = self.views.iter().map(|view| self.read(view, to, false, to + 1));
-        join_all(read).await.into_iter().collect::<Result<()>>()?;
+        let read = async |view: &Rc<ViewNode>| self.read(view.remote::<dyn Ledger>("srv")?, to, false, to + 1).await;
+        try_join_all(self.views.iter().map(read)).await?;
         if simulation.chance(50) {
             self.absence().await;
         }
@@ -98,12 +98,12 @@ impl World {
     }
 
     /// Reads a stream that has `to` items, and that then ends if it does not stick, until so many items came.
-    pub async fn read(&self, view: &Rc<ViewNode>, to: u64, sticks: bool, most: u64) -> Result<()> {
+    pub async fn read(&self, ledger: LedgerRemote, to: u64, sticks: bool, most: u64) -> Result<()> {
         let (simulation, chronicle) = (&self.simulation, &self.chronicle);
         let count = |counter: &std::cell::Cell<u64>| counter.set(counter.get() + 1);
         let (peace, reading) = (chronicle.peace(), chronicle.reads());
         count(&chronicle.started);
-        let mut items = view.remote::<dyn Ledger>("srv")?.count(reading, to, sticks);
+        let mut items = ledger.count(reading, to, sticks);
         for number in 1..=most {
             if simulation.chance(5) {
                 simulation.wait(simulation.pick(1..50)).await;

@@ -275,11 +275,23 @@ impl World {
         }
     }
 
+    /// What happens in the owner's tree: no weather reaches the streams in there.
     async fn keep_telling(&self) {
+        let simulation = &self.simulation;
         while !self.chronicle.is_calm.get() {
-            self.simulation.wait(self.simulation.pick(10..2_000)).await;
+            simulation.wait(simulation.pick(10..2_000)).await;
             self.board.grow();
             self.ledger.tell();
+            let (to, sticks) = (simulation.pick(1..20), simulation.chance(50));
+            let most = simulation.pick(0..if sticks { to + 1 } else { to + 2 });
+            let read = async {
+                self.read(self.ledger.node_remote::<dyn Ledger>()?, to, sticks, most)
+                    .await
+            };
+            if let Err(error) = read.await {
+                self.chronicle
+                    .violation(format!("a stream within the tree broke: {error}"));
+            }
         }
     }
 
@@ -337,12 +349,12 @@ impl World {
                 } else {
                     simulation.pick(0..20)
                 };
-                self.read(view, to, false, to + 1).await?;
+                self.read(ledger, to, false, to + 1).await?;
             }
             10 | 11 => {
                 // Given up on the way, or before there is a way.
                 let to = simulation.pick(1..20);
-                self.read(view, to, simulation.chance(50), simulation.pick(0..to + 1))
+                self.read(ledger, to, simulation.chance(50), simulation.pick(0..to + 1))
                     .await?;
             }
             _ => {
