@@ -1,10 +1,13 @@
 //! Every macro form without its macro: the same program as `by_macro.rs`, as the macros write it.
 
-use std::{rc::Rc, time::Duration};
+use std::{any::Any, rc::Rc, time::Duration};
 
 use coati_shared::{
-    contract::{ContractInfo, Running, fingerprint},
-    node::{Answer, Arguments, RemoteNode, stream::pour},
+    contract::{Calling, ContractInfo, Running, fingerprint},
+    node::{
+        Answer, Arguments, Here, RemoteNode,
+        stream::{Outlet, pour},
+    },
     prelude::*,
     signal::{Handled, HandlerOutcome, HandlerSpec, SignalPort},
     state::StateEntry,
@@ -24,7 +27,24 @@ pub trait Greeter: 'static {
         Self: Sized;
 }
 
-// …a way to call it by name, with arguments that came by hand or by wire…
+// …the same methods as an object has them, for calls within a tree…
+#[doc(hidden)]
+pub trait GreeterFace: Node {
+    fn call_hello(self: Rc<Self>, name: String) -> Calling<String>;
+    fn call_count(self: Rc<Self>, to: u32, outlet: Outlet<u32>) -> Calling<()>;
+}
+
+impl<N: Greeter + Node> GreeterFace for N {
+    fn call_hello(self: Rc<Self>, name: String) -> Calling<String> {
+        Box::pin(async move { self.hello(name, Caller::current().unwrap_or_default()).await })
+    }
+
+    fn call_count(self: Rc<Self>, to: u32, outlet: Outlet<u32>) -> Calling<()> {
+        Box::pin(async move { pour(self.count(to), outlet).await })
+    }
+}
+
+// …a way to call it by name, for all others…
 fn dispatch<N: Greeter>(node: Rc<N>, method: &str, arguments: Arguments) -> Result<Running, Arguments> {
     match method {
         "hello" => Ok(Box::pin(async move {
@@ -46,6 +66,7 @@ fn dispatch<N: Greeter>(node: Rc<N>, method: &str, arguments: Arguments) -> Resu
 #[derive(Clone, Debug)]
 pub struct GreeterRemote {
     node: RemoteNode,
+    here: Here<dyn GreeterFace>,
 }
 
 impl GreeterRemote {
@@ -54,12 +75,28 @@ impl GreeterRemote {
     /// # Errors
     /// The callee's.
     pub async fn hello(&self, name: String) -> Result<String> {
-        self.node.call(&<dyn Greeter as Contract>::INFO, "hello", (name,)).await
+        let contract = &<dyn Greeter as Contract>::INFO;
+        match self.node.face(&self.here, contract)? {
+            Some(face) => {
+                let call = face.clone().call_hello(name);
+                self.node.call_here(face, "hello", call).await
+            }
+            None => self.node.call_away(contract, "hello", (name,)).await,
+        }
     }
 
     /// The numbers up to one.
     pub fn count(&self, to: u32) -> RemoteStream<u32> {
-        self.node.stream(&<dyn Greeter as Contract>::INFO, "count", (to,))
+        let (remote, contract) = (self.clone(), &<dyn Greeter as Contract>::INFO);
+        self.node.stream(async move {
+            match remote.node.face(&remote.here, contract)? {
+                Some(face) => {
+                    let call = |outlet| face.clone().call_count(to, outlet);
+                    Ok(remote.node.stream_here(face.clone(), "count", call))
+                }
+                None => remote.node.stream_away(contract, "count", (to,)).await,
+            }
+        })
     }
 
     /// Where calls go.
@@ -73,6 +110,7 @@ impl GreeterRemote {
     pub fn with_timeout(self, timeout: Option<Duration>) -> Self {
         Self {
             node: self.node.with_timeout(timeout),
+            here: self.here,
         }
     }
 }
@@ -87,7 +125,10 @@ impl Contract for dyn Greeter {
     };
 
     fn remote(node: RemoteNode) -> GreeterRemote {
-        GreeterRemote { node }
+        GreeterRemote {
+            node,
+            here: Here::default(),
+        }
     }
 }
 
@@ -130,6 +171,12 @@ impl Node for Desk {
 
     fn node_dispatch(self: Rc<Self>, method: &str, arguments: Arguments) -> Result<Running, Arguments> {
         dispatch(self, method, arguments)
+    }
+
+    fn node_face(self: Rc<Self>, face: &mut dyn Any) {
+        if let Some(face) = face.downcast_mut::<Option<Rc<dyn GreeterFace>>>() {
+            *face = Some(self);
+        }
     }
 
     fn node_contracts(&self) -> &'static [ContractInfo] {
@@ -222,6 +269,8 @@ impl Node for Visitor {
     fn node_dispatch(self: Rc<Self>, _method: &str, arguments: Arguments) -> Result<Running, Arguments> {
         Err(arguments)
     }
+
+    fn node_face(self: Rc<Self>, _face: &mut dyn Any) {}
 
     fn node_contracts(&self) -> &'static [ContractInfo] {
         &[]

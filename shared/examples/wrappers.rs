@@ -39,7 +39,7 @@ fn log(context: &NodeContext) {
             let answer = call.await;
             println!(
                 "{}.{}: {}",
-                info.path,
+                info.path(),
                 info.method,
                 if answer.is_ok() { "done" } else { "failed" }
             );

@@ -123,9 +123,13 @@ const fn same(left: &[u8], right: &[u8]) -> bool {
     true
 }
 
-/// A call that runs, for generated code.
+/// A call that was not polled yet, or runs; for generated code.
 #[doc(hidden)]
-pub type Running = LocalBoxFuture<'static, Result<Answer>>;
+pub type Calling<T> = LocalBoxFuture<'static, Result<T>>;
+
+/// The same of a call by name.
+#[doc(hidden)]
+pub type Running = Calling<Answer>;
 
 #[cfg(test)]
 mod tests {

@@ -37,7 +37,7 @@ pub use enter::CallInfo;
 pub use frame::Caller;
 pub use mirror::{Mirror, Mirrored, StateRef};
 pub use once::AnswerTable;
-pub use remote::{DynamicRemote, RemoteNode};
+pub use remote::{DynamicRemote, Here, RemoteNode};
 pub use stream::RemoteStream;
 pub use verbs::{NodeExt, downcast};
 
@@ -68,6 +68,10 @@ pub trait Node: Any {
         method: &str,
         arguments: Arguments,
     ) -> Result<LocalBoxFuture<'static, Result<Answer>>, Arguments>;
+
+    /// Puts the node into `face`, an `Option<Rc<F>>`, if `F` is the face of a contract that it implements: the trait
+    /// object by which callers of its own tree reach it.
+    fn node_face(self: Rc<Self>, face: &mut dyn Any);
 
     /// The contracts that the node implements.
     fn node_contracts(&self) -> &'static [ContractInfo];

@@ -2,6 +2,7 @@
 
 use std::{borrow::Borrow, cmp::Ordering, fmt, hash, str::FromStr, sync::Arc};
 
+use arrayvec::ArrayString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::{Error, ErrorKind};
@@ -215,12 +216,13 @@ fn joined(path: &str, names: &str, base: u16) -> Result<Path, PathError> {
     if length > PATH_LIMIT {
         return Err(PathError::TooLong(length));
     }
-    let mut text = String::with_capacity(length);
+    // On the stack: the path itself is the only memory that this takes.
+    let mut text = ArrayString::<PATH_LIMIT>::new();
     text.push_str(path);
     text.push('.');
     text.push_str(names);
     Ok(Path {
-        text: text.into(),
+        text: text.as_str().into(),
         base,
     })
 }

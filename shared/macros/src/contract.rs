@@ -40,6 +40,36 @@ struct Argument {
     is_caller: bool,
 }
 
+impl Method {
+    /// The arguments that callers pass.
+    fn sent(&self) -> impl Iterator<Item = &Argument> {
+        self.arguments.iter().filter(|argument| !argument.is_caller)
+    }
+
+    /// The same as parameters, each with a comma behind it.
+    fn parameters(&self) -> TokenStream {
+        let parameters = self.sent().map(|Argument { name, kind, .. }| quote!(#name: #kind,));
+        quote!(#(#parameters)*)
+    }
+
+    /// All arguments, as the callee gets them.
+    fn passed(&self, shared: &TokenStream) -> Vec<TokenStream> {
+        let passed = self.arguments.iter().map(|argument| {
+            if argument.is_caller {
+                quote!(#shared::node::Caller::current().unwrap_or_default())
+            } else {
+                argument.name.to_token_stream()
+            }
+        });
+        passed.collect()
+    }
+
+    /// Its name in the face. Nodes have the methods of the contract too, which must not be shadowed.
+    fn face(&self) -> Ident {
+        format_ident!("__coati_{}", self.name)
+    }
+}
+
 pub(crate) fn expand(mut item: ItemTrait) -> Result<TokenStream> {
     if !item.generics.params.is_empty() {
         return Err(Error::new_spanned(
@@ -56,28 +86,14 @@ pub(crate) fn expand(mut item: ItemTrait) -> Result<TokenStream> {
     }
     let shared = shared();
     let (visibility, trait_name) = (&item.vis, item.ident.clone());
-    let remote = format_ident!("{trait_name}Remote");
+    let (remote, face) = (format_ident!("{trait_name}Remote"), format_ident!("{trait_name}Face"));
     let names = methods.iter().map(|method| &method.name);
     let signature = signature(&trait_name, &methods);
     let calls = methods.iter().map(|method| remote_method(method, &trait_name, &shared));
-    let arms = methods.iter().map(|method| dispatch_arm(method, &shared));
+    let heads = methods.iter().map(|method| face_head(method, &shared));
+    let bodies = methods.iter().map(|method| face_body(method, &trait_name, &shared));
     item.supertraits.push(parse_quote!('static));
-    item.items.push(parse_quote! {
-        #[doc(hidden)]
-        fn __coati_dispatch(
-            self: ::std::rc::Rc<Self>,
-            method: &str,
-            arguments: #shared::node::Arguments,
-        ) -> ::std::result::Result<#shared::contract::Running, #shared::node::Arguments>
-        where
-            Self: Sized,
-        {
-            match method {
-                #(#arms)*
-                _ => ::std::result::Result::Err(arguments),
-            }
-        }
-    });
+    item.items.extend(hidden(&methods, &face, &shared));
     let about = format!("Calls a node that implements [`{trait_name}`], wherever it is.");
     Ok(quote! {
         // Callers go through the remote, so a method without an implementation here is no dead code.
@@ -88,6 +104,18 @@ pub(crate) fn expand(mut item: ItemTrait) -> Result<TokenStream> {
         #[derive(Clone, Debug)]
         #visibility struct #remote {
             node: #shared::node::RemoteNode,
+            here: #shared::node::Here<dyn #face>,
+        }
+
+        // The trait itself cannot be an object: its methods return futures of any type. Calls within a tree go through
+        // this one.
+        #[doc(hidden)]
+        #visibility trait #face: #shared::node::Node {
+            #(#heads;)*
+        }
+
+        impl<N: #trait_name + #shared::node::Node> #face for N {
+            #(#bodies)*
         }
 
         #[allow(dead_code)]
@@ -109,7 +137,7 @@ pub(crate) fn expand(mut item: ItemTrait) -> Result<TokenStream> {
             /// The same remote with another time-out; `None` waits for ever.
             #[must_use]
             pub fn with_timeout(self, timeout: ::std::option::Option<::std::time::Duration>) -> Self {
-                Self { node: self.node.with_timeout(timeout) }
+                Self { node: self.node.with_timeout(timeout), here: self.here }
             }
         }
 
@@ -127,7 +155,7 @@ pub(crate) fn expand(mut item: ItemTrait) -> Result<TokenStream> {
                 deserializer: D,
             ) -> ::std::result::Result<Self, D::Error> {
                 <#shared::node::RemoteNode as #shared::contract::serde::Deserialize>::deserialize(deserializer)
-                    .map(|node| Self { node })
+                    .map(|node| Self { node, here: ::std::default::Default::default() })
             }
         }
 
@@ -140,10 +168,45 @@ pub(crate) fn expand(mut item: ItemTrait) -> Result<TokenStream> {
             };
 
             fn remote(node: #shared::node::RemoteNode) -> #remote {
-                #remote { node }
+                #remote { node, here: ::std::default::Default::default() }
             }
         }
     })
+}
+
+/// What nodes need to be called: by name, and by callers of their own tree.
+fn hidden(methods: &[Method], face: &Ident, shared: &TokenStream) -> [TraitItem; 2] {
+    let arms = methods.iter().map(|method| dispatch_arm(method, shared));
+    let dispatch = parse_quote! {
+        #[doc(hidden)]
+        fn __coati_dispatch(
+            self: ::std::rc::Rc<Self>,
+            method: &str,
+            arguments: #shared::node::Arguments,
+        ) -> ::std::result::Result<#shared::contract::Running, #shared::node::Arguments>
+        where
+            Self: Sized,
+        {
+            match method {
+                #(#arms)*
+                _ => ::std::result::Result::Err(arguments),
+            }
+        }
+    };
+    let shown = parse_quote! {
+        #[doc(hidden)]
+        fn __coati_face(self: ::std::rc::Rc<Self>, face: &mut dyn ::std::any::Any)
+        where
+            Self: #shared::node::Node + Sized,
+        {
+            if let ::std::option::Option::Some(face) =
+                face.downcast_mut::<::std::option::Option<::std::rc::Rc<dyn #face>>>()
+            {
+                *face = ::std::option::Option::Some(self);
+            }
+        }
+    };
+    [dispatch, shown]
 }
 
 /// Takes a method apart, and turns it into one that returns a future.
@@ -336,22 +399,69 @@ fn remote_method(method: &Method, trait_name: &Ident, shared: &TokenStream) -> T
         streams,
         ..
     } = method;
-    let sent: Vec<&Argument> = method.arguments.iter().filter(|argument| !argument.is_caller).collect();
-    let parameters = sent.iter().map(|Argument { name, kind, .. }| quote!(#name: #kind));
-    let names: Vec<TokenStream> = sent.iter().map(|argument| argument.name.to_token_stream()).collect();
-    let values = tuple(&names, &quote!([(); 0]));
+    let names: Vec<TokenStream> = method.sent().map(|argument| argument.name.to_token_stream()).collect();
+    let (parameters, values) = (method.parameters(), tuple(&names, &quote!([(); 0])));
+    let (face_method, contract) = (
+        method.face(),
+        quote!(&<dyn #trait_name as #shared::contract::Contract>::INFO),
+    );
     if *streams {
         return quote! {
             #(#docs)*
-            pub fn #ident(&self, #(#parameters),*) -> #shared::node::RemoteStream<#answer> {
-                self.node.stream(&<dyn #trait_name as #shared::contract::Contract>::INFO, #name, #values)
+            pub fn #ident(&self, #parameters) -> #shared::node::RemoteStream<#answer> {
+                let remote = self.clone();
+                self.node.stream(async move {
+                    match remote.node.face(&remote.here, #contract)? {
+                        ::std::option::Option::Some(face) => {
+                            let call = |outlet| face.clone().#face_method(#(#names,)* outlet);
+                            ::std::result::Result::Ok(remote.node.stream_here(face.clone(), #name, call))
+                        }
+                        ::std::option::Option::None => {
+                            remote.node.stream_away(#contract, #name, #values).await
+                        }
+                    }
+                })
             }
         };
     }
     quote! {
         #(#docs)*
-        pub async fn #ident(&self, #(#parameters),*) -> #output {
-            self.node.call(&<dyn #trait_name as #shared::contract::Contract>::INFO, #name, #values).await
+        pub async fn #ident(&self, #parameters) -> #output {
+            match self.node.face(&self.here, #contract)? {
+                ::std::option::Option::Some(face) => {
+                    let call = face.clone().#face_method(#(#names),*);
+                    self.node.call_here(face, #name, call).await
+                }
+                ::std::option::Option::None => self.node.call_away(#contract, #name, #values).await,
+            }
+        }
+    }
+}
+
+/// A method of the face: as the contract's, but ready to be called through an object.
+fn face_head(method: &Method, shared: &TokenStream) -> TokenStream {
+    let (ident, parameters, answer) = (method.face(), method.parameters(), &method.answer);
+    let (outlet, answer) = if method.streams {
+        (quote!(outlet: #shared::node::stream::Outlet<#answer>), quote!(()))
+    } else {
+        (quote!(), quote!(#answer))
+    };
+    quote! {
+        fn #ident(self: ::std::rc::Rc<Self>, #parameters #outlet) -> #shared::contract::Calling<#answer>
+    }
+}
+
+fn face_body(method: &Method, trait_name: &Ident, shared: &TokenStream) -> TokenStream {
+    let (head, ident, passed) = (face_head(method, shared), &method.ident, method.passed(shared));
+    let call = quote!(<N as #trait_name>::#ident(&*self, #(#passed),*));
+    let call = if method.streams {
+        quote!(#shared::node::stream::pour(#call, outlet))
+    } else {
+        call
+    };
+    quote! {
+        #head {
+            ::std::boxed::Box::pin(async move { #call.await })
         }
     }
 }
@@ -360,19 +470,12 @@ fn dispatch_arm(method: &Method, shared: &TokenStream) -> TokenStream {
     let Method {
         ident, name, answer, ..
     } = method;
-    let sent: Vec<&Argument> = method.arguments.iter().filter(|argument| !argument.is_caller).collect();
-    let kinds: Vec<TokenStream> = sent.iter().map(|argument| argument.kind.to_token_stream()).collect();
-    let names: Vec<TokenStream> = sent.iter().map(|argument| argument.name.to_token_stream()).collect();
+    let kinds: Vec<TokenStream> = method.sent().map(|argument| argument.kind.to_token_stream()).collect();
+    let names: Vec<TokenStream> = method.sent().map(|argument| argument.name.to_token_stream()).collect();
     let kinds = tuple(&kinds, &quote!([(); 0]));
-    let spoken = sent.iter().map(|argument| argument.name.unraw().to_string());
+    let spoken = method.sent().map(|argument| argument.name.unraw().to_string());
     let pattern = tuple(&names, &quote!([]));
-    let passed = method.arguments.iter().map(|argument| {
-        if argument.is_caller {
-            quote!(#shared::node::Caller::current().unwrap_or_default())
-        } else {
-            argument.name.to_token_stream()
-        }
-    });
+    let passed = method.passed(shared);
     if method.streams {
         return quote! {
             #name => ::std::result::Result::Ok(::std::boxed::Box::pin(async move {

@@ -252,30 +252,7 @@ fn implementation(
         let text = ident.as_ref().map(|ident| ident.unraw().to_string());
         quote!((#text, &self.#ident as &dyn #shared::signal::SignalPort))
     });
-    let entries = states.iter().map(|held| {
-        let Held {
-            name: state,
-            shown,
-            is_secret,
-            ..
-        } = held;
-        let (text, mirrored) = (state.unraw().to_string(), shown.is_some());
-        let cell = match shown {
-            // What others show must serialise: here that is an error.
-            Some(value) => {
-                quote_spanned!(value.span()=> ::std::option::Option::Some(::std::rc::Rc::new(self.#state.clone())))
-            }
-            None => quote!((&#shared::state::probe::Probe(&self.#state)).cell()),
-        };
-        quote! {
-            #shared::state::StateEntry {
-                name: #text,
-                cell: #cell,
-                mirrored: #mirrored,
-                is_secret: #is_secret,
-            }
-        }
-    });
+    let entries = states.iter().map(|held| entry(held, shared));
     let dispatches = contracts.iter().map(|contract| {
         let dispatch = quote_spanned!(contract.span()=> <Self as #contract>::__coati_dispatch);
         quote! {
@@ -285,6 +262,10 @@ fn implementation(
             };
         }
     });
+    let faces: Vec<TokenStream> = contracts
+        .iter()
+        .map(|contract| quote_spanned!(contract.span()=> <Self as #contract>::__coati_face(self.clone(), face);))
+        .collect();
     let contracts = contracts.iter().map(|contract| {
         let shared = at(contract.span(), shared.clone());
         quote_spanned!(contract.span()=> <dyn #contract as #shared::contract::Contract>::INFO)
@@ -321,6 +302,11 @@ fn implementation(
                 ::std::result::Result::Err(arguments)
             }
 
+            fn node_face(self: ::std::rc::Rc<Self>, face: &mut dyn ::std::any::Any) {
+                #(#faces)*
+                let _ = face;
+            }
+
             fn node_contracts(&self) -> &'static [#shared::contract::ContractInfo] {
                 &[#(#contracts),*]
             }
@@ -344,6 +330,32 @@ fn implementation(
                 use #shared::state::probe::{Opaque as _, Serialises as _};
                 ::std::vec![#(#entries),*]
             }
+        }
+    }
+}
+
+/// What tells the framework of a piece of state.
+fn entry(held: &Held, shared: &TokenStream) -> TokenStream {
+    let Held {
+        name: state,
+        shown,
+        is_secret,
+        ..
+    } = held;
+    let (text, mirrored) = (state.unraw().to_string(), shown.is_some());
+    let cell = match shown {
+        // What others show must serialise: here that is an error.
+        Some(value) => {
+            quote_spanned!(value.span()=> ::std::option::Option::Some(::std::rc::Rc::new(self.#state.clone())))
+        }
+        None => quote!((&#shared::state::probe::Probe(&self.#state)).cell()),
+    };
+    quote! {
+        #shared::state::StateEntry {
+            name: #text,
+            cell: #cell,
+            mirrored: #mirrored,
+            is_secret: #is_secret,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One call as the callee sees it: arguments that came by hand or by wire, and an answer likewise.
+//! A call that came by name, as the callee sees it: serialised arguments, and an answer in the same form.
 
 use std::{any::Any, fmt, marker::PhantomData, time::Duration};
 
@@ -16,9 +16,9 @@ use crate::{
 /// How long a call waits for its answer unless the context or the caller says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Arguments of a call.
+/// Arguments of a call that came by name: from another session, or from a caller without the contract.
 pub struct Arguments {
-    form: Form,
+    payload: Payload,
     /// How to answer in parts, where the caller takes that.
     parts: Option<Box<Parts>>,
 }
@@ -27,71 +27,21 @@ pub struct Arguments {
 pub struct Answer(Form);
 
 /// In which form the caller wants the answer.
-#[derive(Debug)]
-pub struct Reply(Way);
+#[derive(Clone, Copy, Debug)]
+pub struct Reply(CodecId);
 
 enum Form {
-    /// Within a tree: the very values.
-    Local(Box<dyn Exchange>),
+    /// Within a tree: the very value.
+    Local(Box<dyn Any>),
     /// From and to elsewhere. Boxed, so that what is handed through many layers is small.
     Wire(Box<Payload>),
 }
 
-enum Way {
-    Local(Box<dyn Exchange>),
-    Wire(CodecId),
-}
-
-/// What brings arguments to a callee of the same tree, and its answer back: one allocation for both ways.
-trait Exchange {
-    /// An `Option<A>`.
-    fn arguments(&mut self) -> &mut dyn Any;
-    /// An `Option<R>`.
-    fn answer(&mut self) -> &mut dyn Any;
-}
-
-struct Both<A, R> {
-    arguments: Option<A>,
-    answer: Option<R>,
-}
-
-impl<A: 'static, R: 'static> Exchange for Both<A, R> {
-    fn arguments(&mut self) -> &mut dyn Any {
-        &mut self.arguments
-    }
-
-    fn answer(&mut self) -> &mut dyn Any {
-        &mut self.answer
-    }
-}
-
-/// Takes the value out of an `Option<T>`.
-fn take<T: 'static>(place: &mut dyn Any) -> Option<T> {
-    place.downcast_mut::<Option<T>>().and_then(Option::take)
-}
-
 impl Arguments {
-    /// Arguments that stay in this tree, of a call that is to be answered by an `R`. `A` is a tuple, or `[(); 0]` for
-    /// none.
-    #[must_use]
-    pub fn local<A: 'static, R: 'static>(arguments: A) -> Self {
-        let both = Both {
-            arguments: Some(arguments),
-            answer: None::<R>,
-        };
-        Self {
-            form: Form::Local(Box::new(both)),
-            parts: None,
-        }
-    }
-
     /// Arguments from a message.
     #[must_use]
     pub fn wire(payload: Payload) -> Self {
-        Self {
-            form: Form::Wire(Box::new(payload)),
-            parts: None,
-        }
+        Self { payload, parts: None }
     }
 
     /// The same of a call whose caller takes an answer in parts.
@@ -105,49 +55,34 @@ impl Arguments {
     /// # Errors
     /// As [`Arguments::take`]; also if the caller takes one answer only, or has too many streams open.
     #[doc(hidden)]
-    pub fn take_stream<A, T>(mut self, method: &str, names: &[&str]) -> Result<(A, Outlet<T>, Reply)>
-    where
-        A: DeserializeOwned + 'static,
-        T: Serialize + 'static,
-    {
-        match self.form {
-            Form::Local(mut exchange) => {
-                let both = take(exchange.arguments());
-                let (arguments, outlet) = both.ok_or_else(|| unfit_arguments(method, "they are of other types"))?;
-                Ok((arguments, outlet, Reply(Way::Local(exchange))))
-            }
-            Form::Wire(payload) => {
-                let outlet = Outlet::wire(self.parts.take(), payload.codec())?;
-                let (arguments, reply) = Self::wire(*payload).take(method, names)?;
-                Ok((arguments, outlet, reply))
-            }
-        }
+    pub fn take_stream<A: DeserializeOwned, T: Serialize>(
+        mut self,
+        method: &str,
+        names: &[&str],
+    ) -> Result<(A, Outlet<T>, Reply)> {
+        let outlet = Outlet::wire(self.parts.take(), self.payload.codec())?;
+        let (arguments, reply) = self.take(method, names)?;
+        Ok((arguments, outlet, reply))
     }
 
-    /// The values, and how the answer must look. `names` are those of the parameters: other languages may pass them
-    /// by keyword, and leave out what may be null.
+    /// The values, a tuple or `[(); 0]` for none, and how the answer must look. `names` are those of the parameters:
+    /// other languages may pass them by keyword, and leave out what may be null.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if they are not what the contract says.
-    pub fn take<A: DeserializeOwned + 'static>(self, method: &str, names: &[&str]) -> Result<(A, Reply)> {
-        match self.form {
-            Form::Local(mut exchange) => match take(exchange.arguments()) {
-                Some(arguments) => Ok((arguments, Reply(Way::Local(exchange)))),
-                None => Err(unfit_arguments(method, "they are of other types")),
-            },
-            Form::Wire(payload) => {
-                let reply = Reply(Way::Wire(payload.codec()));
-                if payload.kwargs().is_empty()
-                    && let Ok(arguments) = payload.decode_args()
-                {
-                    return Ok((arguments, reply));
-                }
-                let arguments = in_order(&payload, names).and_then(|payload| payload.decode_args());
-                arguments
-                    .map(|arguments| (arguments, reply))
-                    .map_err(|error| unfit_arguments(method, &error.message))
-            }
+    pub fn take<A: DeserializeOwned>(self, method: &str, names: &[&str]) -> Result<(A, Reply)> {
+        let payload = self.payload;
+        let reply = Reply(payload.codec());
+        if payload.kwargs().is_empty()
+            && let Ok(arguments) = payload.decode_args()
+        {
+            return Ok((arguments, reply));
         }
+        let arguments = in_order(&payload, names).and_then(|payload| payload.decode_args());
+        arguments.map(|arguments| (arguments, reply)).map_err(|error| {
+            let text = format!("The arguments of {method} do not fit: {}.", error.message);
+            Error::new(ErrorKind::InvalidArgument, text)
+        })
     }
 }
 
@@ -173,16 +108,14 @@ impl Answer {
     /// An answer in the form that the caller wants.
     ///
     /// # Errors
-    /// If the value does not serialise, or is of another type than the caller expects.
-    pub fn new<R: Serialize + 'static>(value: R, reply: Reply) -> Result<Self> {
-        Ok(Self(match reply.0 {
-            Way::Local(mut exchange) => {
-                let place = exchange.answer().downcast_mut();
-                *place.ok_or_else(|| unfit("it is of another type"))? = Some(value);
-                Form::Local(exchange)
-            }
-            Way::Wire(codec) => Form::Wire(Box::new(Payload::encode(codec, &(value,))?)),
-        }))
+    /// If the value does not serialise.
+    pub fn new(value: impl Serialize, reply: Reply) -> Result<Self> {
+        Payload::encode(reply.0, &(value,)).map(Self::wire)
+    }
+
+    /// An answer that stays in its tree.
+    pub fn local(value: impl Any) -> Self {
+        Self(Form::Local(Box::new(value)))
     }
 
     /// An answer from a message.
@@ -197,7 +130,10 @@ impl Answer {
     /// [`ErrorKind::InvalidArgument`] if it is not of the type that the contract says.
     pub fn take<R: DeserializeOwned + 'static>(self) -> Result<R> {
         match self.0 {
-            Form::Local(mut exchange) => take(exchange.answer()).ok_or_else(|| unfit("it is of another type")),
+            Form::Local(value) => value
+                .downcast()
+                .map(|value| *value)
+                .map_err(|_| unfit("it is of another type")),
             Form::Wire(payload) => decode_first(&payload).map_err(|error| unfit(&error.to_string())),
         }
     }
@@ -214,22 +150,8 @@ impl Answer {
     }
 }
 
-fn unfit_arguments(method: &str, why: &str) -> Error {
-    let text = format!("The arguments of {method} do not fit: {why}.");
-    Error::new(ErrorKind::InvalidArgument, text)
-}
-
 fn unfit(why: &str) -> Error {
     Error::new(ErrorKind::InvalidArgument, format!("The answer does not fit: {why}."))
-}
-
-impl fmt::Debug for Way {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Local(_) => formatter.write_str("Local"),
-            Self::Wire(codec) => formatter.debug_tuple("Wire").field(codec).finish(),
-        }
-    }
 }
 
 impl fmt::Debug for Arguments {

@@ -9,10 +9,9 @@ use std::{
     time::Duration,
 };
 
-use futures::future::LocalBoxFuture;
-
-use super::{call::Answer, enter::CallInfo, member::Member};
+use super::{enter::CallInfo, member::Member};
 use crate::{
+    contract::Running,
     error::Result,
     path::{Path, PathResolver},
     platform::PlatformRef,
@@ -22,8 +21,7 @@ use crate::{
 
 /// A rule around calls of the nodes below a context: gets what is called by whom, and the call itself, which runs when
 /// awaited and not at all if it is dropped.
-pub type CallWrapper =
-    Rc<dyn Fn(Rc<CallInfo>, LocalBoxFuture<'static, Result<Answer>>) -> LocalBoxFuture<'static, Result<Answer>>>;
+pub type CallWrapper = Rc<dyn Fn(Rc<CallInfo>, Running) -> Running>;
 
 /// A rule before an event leaves, or reaches, the nodes below a context: gets the topic; an error stops the event.
 pub type EventGuard = Rc<dyn Fn(&str) -> Result<()>>;
@@ -252,16 +250,19 @@ impl NodeContext {
             .unwrap_or(Some(super::call::DEFAULT_TIMEOUT))
     }
 
-    /// Wrappers in the order in which they must be applied to a call: innermost first.
-    pub(crate) fn call_wrappers(&self) -> Vec<CallWrapper> {
-        let mut wrappers = Vec::new();
-        if !self.0.member.has_wrappers() {
-            return wrappers;
-        }
+    /// Puts the rules of this level and its ancestors around a call, the innermost first.
+    pub(crate) fn wrap(&self, info: &Rc<CallInfo>, mut call: Running) -> Running {
         for level in self.chain() {
-            wrappers.extend(level.0.own.borrow().call_wrappers.iter().rev().cloned());
+            // Nothing stays borrowed while a rule runs: it may add others.
+            let rules = level.0.own.borrow().call_wrappers.len();
+            for index in (0..rules).rev() {
+                let wrapper = level.0.own.borrow().call_wrappers.get(index).cloned();
+                if let Some(wrapper) = wrapper {
+                    call = wrapper(info.clone(), call);
+                }
+            }
         }
-        wrappers
+        call
     }
 
     pub(crate) fn may_publish(&self, topic: &str) -> Result<()> {

@@ -1,6 +1,8 @@
 //! What the code that runs now belongs to: a place in a tree and, within a call, who made that call.
 
-use std::{cell::RefCell, fmt, rc::Rc};
+use std::{fmt, rc::Rc};
+
+use scoped_tls::scoped_thread_local;
 
 use super::NodeContext;
 use crate::{
@@ -25,7 +27,7 @@ impl Caller {
     /// Who made the call that runs now; `None` outside calls, also in tasks that a call has spawned.
     #[must_use]
     pub fn current() -> Option<Self> {
-        CURRENT.with_borrow(|frame| frame.who.as_ref().map(Who::caller))
+        Frame::current(|frame| frame.who.as_ref().map(Who::caller))
     }
 }
 
@@ -67,7 +69,7 @@ impl fmt::Display for Trace {
 }
 
 /// A [`Caller`] whose texts are made when somebody asks: most callees never do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Who {
     identity: Rc<Identity>,
     trace: Option<Trace>,
@@ -75,8 +77,9 @@ pub(crate) struct Who {
 
 impl Who {
     /// Who calls from here, by the identity of this tree. A call that comes out of no other one starts a trace.
+    #[inline]
     pub(crate) fn calls(identity: Rc<Identity>, start: impl FnOnce() -> u64) -> Self {
-        let trace = CURRENT.with_borrow(|frame| frame.who.as_ref().and_then(|who| who.trace.clone()));
+        let trace = Frame::current(|frame| frame.who.as_ref()?.trace.clone());
         Self {
             identity,
             trace: Some(trace.unwrap_or_else(|| Trace::Number(start()))),
@@ -111,55 +114,56 @@ impl Who {
 
 /// The trace of the call that runs now, for messages that go out on its behalf.
 pub(crate) fn current_trace() -> Option<String> {
-    CURRENT.with_borrow(|frame| frame.who.as_ref()?.trace.as_ref().map(Trace::to_string))
+    Frame::current(|frame| frame.who.as_ref()?.trace.as_ref().map(Trace::to_string))
 }
 
-thread_local! {
+scoped_thread_local! {
     // Set while a node's code is polled, and only then. Trees are one thread each, so nothing is shared.
-    static CURRENT: RefCell<Frame> = const { RefCell::new(Frame { place: None, who: None }) };
+    static CURRENT: Frame
 }
 
 /// What code runs for. A future that waits keeps its frame to itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Frame {
     /// What is decoded here belongs to this place: a remote that arrives calls from it.
-    place: Option<NodeContext>,
+    place: NodeContext,
     who: Option<Who>,
 }
 
-/// Puts the outer frame back, also when a poll panics.
-struct Outside<'a>(&'a mut Frame);
-
-impl Drop for Outside<'_> {
-    fn drop(&mut self) {
-        CURRENT.with_borrow_mut(|current| std::mem::swap(current, self.0));
-    }
-}
-
 impl Frame {
-    pub(crate) fn new(place: Option<NodeContext>, who: Option<Who>) -> Self {
+    #[inline]
+    pub(crate) const fn new(place: NodeContext, who: Option<Who>) -> Self {
         Self { place, who }
     }
 
+    pub(crate) const fn who(&self) -> Option<&Who> {
+        self.who.as_ref()
+    }
+
     /// Runs code in this frame.
-    pub(crate) fn run<R>(&mut self, run: impl FnOnce() -> R) -> R {
-        CURRENT.with_borrow_mut(|current| std::mem::swap(current, self));
-        let _outside = Outside(self);
-        run()
+    #[inline]
+    pub(crate) fn run<R>(&self, run: impl FnOnce() -> R) -> R {
+        CURRENT.set(self, run)
+    }
+
+    /// The frame of what runs now.
+    #[inline]
+    fn current<R>(look: impl FnOnce(&Self) -> Option<R>) -> Option<R> {
+        if CURRENT.is_set() { CURRENT.with(look) } else { None }
     }
 }
 
 /// Runs code at another place, within the call that runs now, if any.
 pub(crate) fn inside_context<R>(context: &NodeContext, run: impl FnOnce() -> R) -> R {
-    Frame::new(Some(context.clone()), current_who()).run(run)
+    Frame::new(context.clone(), current_who()).run(run)
 }
 
 /// Who made the call that runs now.
 pub(crate) fn current_who() -> Option<Who> {
-    CURRENT.with_borrow(|frame| frame.who.clone())
+    Frame::current(|frame| frame.who.clone())
 }
 
 /// The place whose code runs now.
 pub(crate) fn current_place() -> Option<NodeContext> {
-    CURRENT.with_borrow(|frame| frame.place.clone())
+    Frame::current(|frame| Some(frame.place.clone()))
 }

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     pin::pin,
     rc::{Rc, Weak},
 };
@@ -14,6 +14,7 @@ use futures::{
     future::{Either, OptionFuture, join, join_all, select},
     lock::Mutex,
 };
+use rustc_hash::FxHashMap;
 
 pub(crate) mod builtin;
 mod events;
@@ -64,7 +65,7 @@ pub(crate) struct Member {
     /// Where the names of traces and events come from.
     trace: Cell<u64>,
     /// All bound nodes by absolute path.
-    places: RefCell<HashMap<Path, Rc<dyn Node>>>,
+    places: RefCell<FxHashMap<Path, Rc<dyn Node>>>,
     /// Counts changes of places, so that what was found before is known to be there still.
     moves: Cell<u64>,
     /// Paths of bound nodes without a parent.
@@ -205,6 +206,7 @@ impl Member {
     }
 
     /// Who makes a call from this tree now.
+    #[inline]
     pub(crate) fn who(&self) -> Who {
         Who::calls(self.identity.borrow().clone(), || self.new_number())
     }
@@ -337,7 +339,7 @@ impl Member {
             });
         }
         let who = Who::called(invocation.details);
-        Entered::new(node, method, arguments, who).await?.into_payload()
+        Entered::named(node, method, arguments, Some(who)).await?.into_payload()
     }
 
     /// What the router must know now: roots that no other root covers, and topics outside of them.

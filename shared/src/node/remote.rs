@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::LocalBoxFuture;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeOwned, Error as _},
@@ -38,17 +39,39 @@ pub struct RemoteNode {
     context: NodeContext,
     path: Path,
     timeout: Option<Option<Duration>>,
-    known: RefCell<Option<Known>>,
 }
 
+/// The callee as its contract sees it, once a remote has found it in its own tree; for generated code.
+#[doc(hidden)]
+pub struct Here<F: ?Sized>(RefCell<Option<Known<F>>>);
+
 /// What was found at a path of this tree.
-#[derive(Clone)]
-struct Known {
+struct Known<F: ?Sized> {
     /// [`Member::moves`](super::member::Member::moves) at that time.
     moves: u64,
-    node: Weak<dyn Node>,
-    /// Fingerprint of a contract that the node implements.
-    fingerprint: u64,
+    face: Weak<F>,
+}
+
+impl<F: ?Sized> Default for Here<F> {
+    fn default() -> Self {
+        Self(RefCell::new(None))
+    }
+}
+
+impl<F: ?Sized> Clone for Here<F> {
+    fn clone(&self) -> Self {
+        let known = self.0.borrow();
+        Self(RefCell::new(known.as_ref().map(|known| Known {
+            moves: known.moves,
+            face: known.face.clone(),
+        })))
+    }
+}
+
+impl<F: ?Sized> fmt::Debug for Here<F> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(if self.0.borrow().is_some() { "Here" } else { "Unknown" })
+    }
 }
 
 impl RemoteNode {
@@ -57,7 +80,6 @@ impl RemoteNode {
             context,
             path,
             timeout: None,
-            known: RefCell::default(),
         }
     }
 
@@ -74,27 +96,65 @@ impl RemoteNode {
         self
     }
 
-    /// A call by contract. Used by generated code.
+    /// The callee, if it is in this tree. Used by generated code.
+    ///
+    /// # Errors
+    /// If a node without the contract is at the path.
+    #[doc(hidden)]
+    pub fn face<F: ?Sized + 'static>(&self, here: &Here<F>, contract: &ContractInfo) -> Result<Option<Rc<F>>> {
+        let moves = self.context.member().moves();
+        if let Some(known) = &*here.0.borrow()
+            && known.moves == moves
+            && let Some(face) = known.face.upgrade()
+        {
+            return Ok(Some(face));
+        }
+        let Some(node) = self.here() else { return Ok(None) };
+        let mut slot = None::<Rc<F>>;
+        node.node_face(&mut slot);
+        let face = slot.ok_or_else(|| wrong_contract(&self.path, contract))?;
+        *here.0.borrow_mut() = Some(Known {
+            moves,
+            face: Rc::downgrade(&face),
+        });
+        Ok(Some(face))
+    }
+
+    /// A call of a node in this tree. Used by generated code.
+    ///
+    /// # Errors
+    /// The callee's, or of a rule around the call.
+    #[doc(hidden)]
+    pub async fn call_here<R: DeserializeOwned + 'static>(
+        &self,
+        node: Rc<dyn Node>,
+        method: &'static str,
+        call: LocalBoxFuture<'static, Result<R>>,
+    ) -> Result<R> {
+        let mut call = Entered::typed(node, method, call);
+        self.limited(Pin::new(&mut call)).await
+    }
+
+    /// A call by contract of a node in another tree. Used by generated code.
     ///
     /// # Errors
     /// The callee's, or what keeps the call from reaching it.
-    pub async fn call<A, R>(&self, contract: &ContractInfo, method: &'static str, arguments: A) -> Result<R>
+    #[doc(hidden)]
+    pub fn call_away<'a, A, R>(
+        &'a self,
+        contract: &'static ContractInfo,
+        method: &'static str,
+        arguments: A,
+    ) -> LocalBoxFuture<'a, Result<R>>
     where
         A: Serialize + 'static,
         R: DeserializeOwned + 'static,
     {
-        match self.here_as(contract)? {
-            Some(node) => {
-                let arguments = Arguments::local::<A, R>(arguments);
-                let mut call = Entered::new(node, method.into(), arguments, self.who());
-                self.limited(Pin::new(&mut call)).await?.take()
-            }
-            // Boxed: its room would be part of every call.
-            None => {
-                let mut call = Box::pin(self.call_elsewhere(contract, method, arguments));
-                self.limited(call.as_mut()).await
-            }
-        }
+        // Boxed: its room would be part of every call.
+        Box::pin(async move {
+            let call = pin!(self.call_elsewhere(contract, method, arguments));
+            self.limited(call).await
+        })
     }
 
     async fn call_elsewhere<A, R>(&self, contract: &ContractInfo, method: &str, arguments: A) -> Result<R>
@@ -121,7 +181,7 @@ impl RemoteNode {
         match self.here() {
             Some(node) => {
                 let method = method.to_owned().into();
-                let mut call = Entered::new(node, method, Arguments::wire(payload), self.who());
+                let mut call = Entered::named(node, method, Arguments::wire(payload), None);
                 self.limited(Pin::new(&mut call)).await?.into_payload()
             }
             None => self.limited(pin!(self.send(method, payload))).await,
@@ -139,29 +199,6 @@ impl RemoteNode {
     pub fn here(&self) -> Option<Rc<dyn Node>> {
         let found = self.context.member().find(self.path.as_str());
         found.filter(|_| !fault::is(Fault::ShortCutOff))
-    }
-
-    /// The node itself, if it is in this tree, once it is sure that it implements a contract.
-    pub(super) fn here_as(&self, contract: &ContractInfo) -> Result<Option<Rc<dyn Node>>> {
-        let moves = self.context.member().moves();
-        let is_current = |known: &Known| known.moves == moves && known.fingerprint == contract.fingerprint;
-        let known = match &*self.known.borrow() {
-            Some(known) if is_current(known) => known.node.upgrade(),
-            Some(_) | None => None,
-        };
-        if known.is_some() {
-            return Ok(known);
-        }
-        let Some(node) = self.here() else { return Ok(None) };
-        if !node.node_contracts().contains(contract) {
-            return Err(wrong_contract(&self.path, contract));
-        }
-        *self.known.borrow_mut() = Some(Known {
-            moves,
-            node: Rc::downgrade(&node),
-            fingerprint: contract.fingerprint,
-        });
-        Ok(Some(node))
     }
 
     /// Asks the node once whether it implements the contract. One in another language need not know the question.
@@ -219,6 +256,7 @@ impl RemoteNode {
     }
 
     /// Waits for a call, which is not moved: that would cost more than the waiting.
+    #[inline]
     async fn limited<T>(&self, mut call: Pin<&mut impl Future<Output = Result<T>>>) -> Result<T> {
         // Made when the call first waits: most calls within a tree are answered at once.
         let mut limit = None;

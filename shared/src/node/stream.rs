@@ -28,7 +28,7 @@ use serde::{
 };
 
 use super::{
-    Arguments, Caller, RemoteNode,
+    Arguments, Caller, Node, RemoteNode,
     call::decode_first,
     detached,
     enter::Entered,
@@ -247,14 +247,18 @@ pub struct RemoteStream<T> {
 }
 
 impl RemoteNode {
-    /// A call of a contract that answers by a stream. Used by generated code.
-    pub fn stream<A, T>(&self, contract: &'static ContractInfo, method: &'static str, arguments: A) -> RemoteStream<T>
+    /// The answers of a call by contract. Used by generated code.
+    #[doc(hidden)]
+    pub fn stream<T, S>(&self, open: impl Future<Output = Result<S>> + 'static) -> RemoteStream<T>
     where
-        A: Serialize + 'static,
-        T: Serialize + DeserializeOwned + 'static,
+        S: Stream<Item = Result<T>> + 'static,
     {
-        let node = self.clone();
-        self.reads(async move { node.open(contract, method, arguments).await })
+        RemoteStream {
+            items: Some(once(open).try_flatten().boxed_local()),
+            timeout: self.timeout(),
+            platform: self.context().platform(),
+            sleep: None,
+        }
     }
 
     /// A call by name that answers by a stream, in serialised form; so is an answer at the end that is not null.
@@ -263,13 +267,13 @@ impl RemoteNode {
         T: DeserializeOwned + 'static,
     {
         let node = self.clone();
-        self.reads(async move {
+        self.stream(async move {
             let (payload, context) = (payload?, node.context().clone());
             let items = match node.here() {
                 Some(callee) => {
                     let (sender, items) = mpsc::channel(0);
                     let arguments = Arguments::wire(payload).with_parts(Parts::Here(sender));
-                    let call = Entered::new(callee, method.into(), arguments, node.who());
+                    let call = Entered::named(callee, method.into(), arguments, None);
                     let call = async move { Ok(Some(call.await?.into_payload()?).filter(answers)) };
                     Driven::new(call, items).boxed_local()
                 }
@@ -288,19 +292,26 @@ impl RemoteNode {
         })
     }
 
-    fn reads<T: 'static>(
+    /// A call of a node in this tree that answers by a stream. Used by generated code.
+    #[doc(hidden)]
+    pub fn stream_here<T: Serialize + 'static>(
         &self,
-        open: impl Future<Output = Result<LocalBoxStream<'static, Result<T>>>> + 'static,
-    ) -> RemoteStream<T> {
-        RemoteStream {
-            items: Some(once(open).try_flatten().boxed_local()),
-            timeout: self.timeout(),
-            platform: self.context().platform(),
-            sleep: None,
-        }
+        node: Rc<dyn Node>,
+        method: &'static str,
+        call: impl FnOnce(Outlet<T>) -> LocalBoxFuture<'static, Result<()>>,
+    ) -> LocalBoxStream<'static, Result<T>> {
+        // One slot: the callee goes on only when its last item was taken.
+        let (sender, items) = mpsc::channel(0);
+        let call = Entered::typed(node, method, call(Outlet::local(sender)));
+        Driven::new(async move { call.await.map(|()| None) }, items).boxed_local()
     }
 
-    async fn open<A, T>(
+    /// A call by contract of a node in another tree that answers by a stream. Used by generated code.
+    ///
+    /// # Errors
+    /// What keeps the call from leaving.
+    #[doc(hidden)]
+    pub async fn stream_away<A, T>(
         self,
         contract: &'static ContractInfo,
         method: &'static str,
@@ -308,16 +319,8 @@ impl RemoteNode {
     ) -> Result<LocalBoxStream<'static, Result<T>>>
     where
         A: Serialize + 'static,
-        T: Serialize + DeserializeOwned + 'static,
+        T: DeserializeOwned + 'static,
     {
-        if let Some(node) = self.here_as(contract)? {
-            // One slot: the callee goes on only when its last item was taken.
-            let (sender, items) = mpsc::channel(0);
-            let arguments = Arguments::local::<_, ()>((arguments, Outlet::<T>::local(sender)));
-            let call = Entered::new(node, method.into(), arguments, self.who());
-            let call = async move { call.await?.take::<()>().map(|()| None) };
-            return Ok(Driven::new(call, items).boxed_local());
-        }
         self.check(contract).await?;
         let payload = Payload::encode(self.peer(method)?.codec(), &arguments)?;
         let (context, parts) = (self.context().clone(), self.parts(method, payload)?);

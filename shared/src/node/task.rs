@@ -4,7 +4,7 @@ use std::{
     any::Any,
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    future::poll_fn,
+    future::{poll_fn, ready},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -37,13 +37,17 @@ struct End {
 }
 
 impl Tasks {
-    fn enter(&self) -> (u64, Rc<End>) {
+    fn enter(&self, node: &Rc<dyn Node>) -> Entry {
         let end = Rc::<End>::default();
         let mut running = self.running.borrow_mut();
         running.0 += 1;
         let id = running.0;
         running.1.insert(id, end.clone());
-        (id, end)
+        Entry {
+            node: node.clone(),
+            id,
+            end,
+        }
     }
 
     fn leave(&self, id: u64) {
@@ -68,6 +72,7 @@ impl Tasks {
 }
 
 /// Runs code of a node inside its owner; what it reads is not tracked.
+#[inline]
 fn guarded<R>(owner: &Owner, run: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
     // The panic is caught in here: one that passed `with` would leave this owner to whoever runs next.
     owner.with(|| untracked(|| catch_unwind(AssertUnwindSafe(run))))
@@ -75,67 +80,92 @@ fn guarded<R>(owner: &Owner, run: impl FnOnce() -> R) -> Result<R, Box<dyn Any +
 
 /// A piece of work of a node: what a task and a call have in common.
 pub(crate) struct Work {
-    node: Rc<dyn Node>,
-    place: Option<Rc<Place>>,
+    place: Rc<Place>,
     frame: Frame,
     /// Its entry in the list of what the node has running.
-    entry: Option<(u64, Rc<End>)>,
+    entry: Option<Entry>,
+}
+
+struct Entry {
+    node: Rc<dyn Node>,
+    id: u64,
+    end: Rc<End>,
 }
 
 impl Work {
-    /// It counts as running from when it first waits. `who` is whose call it is, if it is one.
-    pub(crate) fn new(node: Rc<dyn Node>, who: Option<Who>) -> Self {
-        let place = node.node_core().place();
-        let frame = Frame::new(place.as_ref().map(|place| place.context.clone()), who);
+    /// A call by `who`, or else by the tree itself. It counts as running from when it first waits.
+    ///
+    /// # Errors
+    /// If the node is not bound.
+    #[inline]
+    pub(crate) fn call(node: &Rc<dyn Node>, who: Option<Who>) -> Result<Self> {
+        let place = node.node_core().place().ok_or_else(gone)?;
+        let who = who.unwrap_or_else(|| place.context.member().who());
+        Ok(Self::new(place, Some(who)))
+    }
+
+    /// A task. It counts as running from now on.
+    fn task(node: &Rc<dyn Node>) -> Result<Self> {
+        let place = node.node_core().place().ok_or_else(gone)?;
+        let mut work = Self::new(place, None);
+        work.entry = Some(node.node_core().tasks.enter(node));
+        Ok(work)
+    }
+
+    #[inline]
+    fn new(place: Rc<Place>, who: Option<Who>) -> Self {
         Self {
-            node,
+            frame: Frame::new(place.context.clone(), who),
             place,
-            frame,
             entry: None,
         }
     }
 
-    /// It counts as running from now on.
-    fn started(mut self) -> Self {
-        self.entry = Some(self.node.node_core().tasks.enter());
-        self
+    /// Where it runs.
+    pub(super) const fn place(&self) -> &Rc<Place> {
+        &self.place
+    }
+
+    /// Whose call it is.
+    pub(super) const fn who(&self) -> Option<&Who> {
+        self.frame.who()
     }
 
     /// Polls on until the work, or its node, ends. `what` names it for the log.
+    #[inline]
     pub(crate) fn poll<T>(
         &mut self,
+        node: &Rc<dyn Node>,
         context: &mut Context<'_>,
         what: impl FnOnce(&Place) -> String,
-        poll: impl FnOnce(&Rc<dyn Node>, &Place, &mut Context<'_>) -> Poll<Result<T>>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<Result<T>>,
     ) -> Poll<Result<T>> {
-        let Self {
-            node,
-            place,
-            frame,
-            entry,
-        } = self;
-        let is_over = entry.as_ref().is_some_and(|(_, end)| end.has_come.get());
-        let place = place.as_ref().filter(|_| !is_over);
-        let Some((place, owner)) = place.and_then(|place| Some((place, place.owner.get()?))) else {
+        let Self { place, frame, entry } = self;
+        if entry.as_ref().is_some_and(|entry| entry.end.has_come.get()) {
+            return Poll::Ready(Err(gone()));
+        }
+        let Some(owner) = place.owner.get() else {
             return Poll::Ready(Err(gone()));
         };
-        match frame.run(|| guarded(owner, || poll(node, place, context))) {
-            Ok(Poll::Pending) => {
-                let (_, end) = entry.get_or_insert_with(|| node.node_core().tasks.enter());
-                end.waker.set(Some(context.waker().clone()));
-                Poll::Pending
-            }
-            Ok(ready) => ready,
-            Err(panic) => Poll::Ready(Err(incident(node, &what(place), &*panic))),
+        // Written where it is found: handed out through all those layers, it would be copied by each.
+        let mut polled = Poll::Pending;
+        let run = || polled = poll(context);
+        if let Err(panic) = frame.run(|| guarded(owner, run)) {
+            return Poll::Ready(Err(incident(node, &what(place), &*panic)));
         }
+        if polled.is_pending() {
+            let entry = entry.get_or_insert_with(|| node.node_core().tasks.enter(node));
+            entry.end.waker.set(Some(context.waker().clone()));
+        }
+        polled
     }
 }
 
 /// Takes the work off its node's list however it ends, also when whoever waits for it drops it.
 impl Drop for Work {
     fn drop(&mut self) {
-        if let Some((id, _)) = self.entry {
-            self.node.node_core().tasks.leave(id);
+        if let Some(Entry { node, id, .. }) = &self.entry {
+            node.node_core().tasks.leave(*id);
         }
     }
 }
@@ -146,12 +176,17 @@ pub(crate) fn inside<T: 'static>(
     what: &str,
     mut future: LocalBoxFuture<'static, Result<T>>,
 ) -> LocalBoxFuture<'static, Result<T>> {
-    let (mut work, what) = (Work::new(node.clone(), None).started(), what.to_owned());
+    let mut work = match Work::task(node) {
+        Ok(work) => work,
+        Err(error) => return ready(Err(error)).boxed_local(),
+    };
+    let (node, what) = (node.clone(), what.to_owned());
     poll_fn(move |context| {
         work.poll(
+            &node,
             context,
             |_place| what.clone(),
-            |_node, _place, context| future.as_mut().poll(context),
+            |context| future.as_mut().poll(context),
         )
     })
     .boxed_local()
@@ -192,6 +227,7 @@ pub(crate) fn spawn(
     receiver
 }
 
+#[cold]
 fn gone() -> Error {
     Error::new(ErrorKind::Canceled, "The node was unbound.")
 }
