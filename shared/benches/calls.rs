@@ -1,7 +1,13 @@
 //! What a call within a tree costs, beside a plain boxed asynchronous call; and what a tree costs to bind and to keep.
 #![allow(clippy::print_stdout, missing_docs)]
 
-use std::{hint::black_box, rc::Rc, time::Instant};
+use std::{
+    future::poll_fn,
+    hint::black_box,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    time::Instant,
+};
 
 use coati_shared::{
     prelude::*,
@@ -9,6 +15,7 @@ use coati_shared::{
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures::{FutureExt, future::LocalBoxFuture};
+use reactive_graph::{graph::untrack, owner::Owner};
 
 #[contract]
 trait Adder {
@@ -166,6 +173,23 @@ fn calls(criterion: &mut Criterion) {
                 let plain: Rc<dyn PlainObject> = Rc::new(PlainAdder);
                 timed(iterations, async || {
                     black_box(plain.clone().add_boxed(black_box(1), black_box(2)).await).ok();
+                })
+                .await
+            })
+        });
+    });
+    // What no callee can do without: its reactive owner, and a panic that stays its own.
+    group.bench_function("plain_boxed_inside_an_owner", |bencher| {
+        bencher.iter_custom(|iterations| {
+            testing::run(async move {
+                let (plain, owner): (Rc<dyn PlainObject>, _) = (Rc::new(PlainAdder), Owner::new());
+                timed(iterations, async || {
+                    let mut call = plain.clone().add_boxed(black_box(1), black_box(2));
+                    let inside = poll_fn(|context| {
+                        let poll = AssertUnwindSafe(|| call.as_mut().poll(context));
+                        owner.with(|| untrack(|| catch_unwind(poll))).expect("no panic")
+                    });
+                    black_box(inside.await).ok();
                 })
                 .await
             })
