@@ -10,7 +10,6 @@ use shared::wamp::{CodecId, Uri, router::Principal, uri::close};
 use crate::{
     config::ConnectionLimits,
     router::{
-        SocketLimits,
         queue::Outbound,
         realm::{Attached, Place},
         realms::{Newcomer, Realms, Usher},
@@ -114,7 +113,7 @@ impl Connection<'_> {
             attached: &attached,
             usher,
             limits,
-            granted: SocketLimits::default(),
+            granted: None,
             audited,
             rate,
         };

@@ -44,8 +44,8 @@ pub(super) struct Reader<'a, I> {
     /// Where there are several realms.
     pub(super) usher: Option<Box<Usher>>,
     pub(super) limits: &'a ConnectionLimits,
-    /// What the role of the session allows.
-    pub(super) granted: SocketLimits,
+    /// What the role of the session allows; none before the first has joined.
+    pub(super) granted: Option<SocketLimits>,
     /// The name of a user whose requests are logged.
     pub(super) audited: Option<Box<str>>,
     /// None: calls are not counted.
@@ -80,11 +80,11 @@ impl<I: Incoming> Reader<'_, I> {
                 }
             }
             let came = self.frame(&mut patience, alarm.as_mut()).await;
-            let largest = match self.queue.granted() {
-                Some(granted) => {
-                    self.adopt(granted);
-                    granted.message.unwrap_or(usize::MAX)
-                }
+            if let Some(granted) = self.queue.newly_granted() {
+                self.adopt(granted);
+            }
+            let largest = match self.granted {
+                Some(granted) => granted.message.unwrap_or(usize::MAX),
                 // Nobody has a right to much before it is known who that is.
                 None => self.limits.browser_message,
             };
@@ -130,10 +130,10 @@ impl<I: Incoming> Reader<'_, I> {
     }
 
     fn adopt(&mut self, granted: SocketLimits) {
-        if granted.calls_per_second != self.granted.calls_per_second {
+        if granted.calls_per_second != self.granted.and_then(|former| former.calls_per_second) {
             self.rate = granted.calls_per_second.map(CallRate::per_second);
         }
-        self.granted = granted;
+        self.granted = Some(granted);
     }
 
     async fn violated(&mut self, reason: String) -> End {
@@ -311,7 +311,7 @@ mod tests {
             attached: &attached,
             limits: &limits,
             usher: None,
-            granted: SocketLimits::default(),
+            granted: None,
             audited: None,
             rate: None,
         };

@@ -20,14 +20,14 @@ pub(super) const INVALID_TEXT: &str = "coati.close.invalid_text";
 /// Writes what is queued until the farewell is out or the socket takes no more.
 pub(super) async fn run(sink: &mut impl Outgoing, codec: CodecId, queue: &Outbound, attached: &Attached) {
     loop {
-        let mut next = Some(queue.next().await);
+        queue.filled().await;
         // Everything that is there goes into as few system calls as possible.
-        while let Some((action, room)) = next {
+        while let Some((action, room)) = queue.try_next() {
             if room {
                 attached.has_room();
             }
             let written = match action {
-                Next::Message(message) => write(sink, codec, &message, attached).await,
+                Next::Message(message) => write(sink, codec, message, attached).await,
                 Next::Ping => sink.ping().await,
                 Next::Pong(bytes) => sink.pong(bytes).await,
                 Next::Close(reason) => return sink.farewell(reason.as_str()).await,
@@ -35,7 +35,6 @@ pub(super) async fn run(sink: &mut impl Outgoing, codec: CodecId, queue: &Outbou
             if written.is_err() {
                 return;
             }
-            next = queue.try_next();
         }
         if sink.flush().await.is_err() {
             return;
@@ -46,10 +45,10 @@ pub(super) async fn run(sink: &mut impl Outgoing, codec: CodecId, queue: &Outbou
 async fn write(
     sink: &mut impl Outgoing,
     codec: CodecId,
-    message: &Arc<Queued>,
+    mut message: Arc<Queued>,
     attached: &Attached,
 ) -> Result<(), Gone> {
-    let bytes = message.frame(codec);
+    let bytes = Queued::take_frame(&mut message, codec);
     let largest = sink.largest();
     let fits = if bytes.len() <= largest {
         Some(bytes)

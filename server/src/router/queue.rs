@@ -53,6 +53,8 @@ pub(crate) struct Outbound {
     state: Mutex<State>,
     /// The peer has joined, at least once.
     welcomed: AtomicBool,
+    /// The role was granted something that the reader has not seen. Changes under the lock.
+    granted: AtomicBool,
     /// The reader of the same socket has to wait. Changes under the lock; the reader looks without taking that.
     held_up: AtomicBool,
     /// Wakes the writer. One permit is enough: the writer takes everything that it finds.
@@ -118,6 +120,7 @@ impl Outbound {
             limits,
             state: Mutex::default(),
             welcomed: AtomicBool::new(false),
+            granted: AtomicBool::new(false),
             held_up: AtomicBool::new(false),
             filled: Notify::new(),
             relieved: Notify::new(),
@@ -191,7 +194,7 @@ impl Outbound {
         gone.len()
     }
 
-    /// The router holds invocations for this peer. True if there is room for one right now; otherwise [`Self::next`]
+    /// The router holds invocations for this peer. True if there is room for one right now; otherwise [`Self::try_next`]
     /// will say when there is.
     pub(crate) fn owe_room(&self) -> bool {
         let mut state = self.state();
@@ -206,12 +209,20 @@ impl Outbound {
 
     /// Sets what the role of the session may use.
     pub(crate) fn grant(&self, granted: SocketLimits) {
-        self.state().granted = granted;
+        let mut state = self.state();
+        state.granted = granted;
+        self.granted.store(true, Ordering::Release);
     }
 
-    /// What the role allows, once the peer has joined.
-    pub(crate) fn granted(&self) -> Option<SocketLimits> {
-        self.is_welcomed().then(|| self.state().granted)
+    /// What the role allows, if the peer has joined since this was asked last. For the reader of the same socket.
+    pub(crate) fn newly_granted(&self) -> Option<SocketLimits> {
+        // Asked before each message: the lock is for those few that bring news.
+        if !self.granted.load(Ordering::Acquire) {
+            return None;
+        }
+        let state = self.state();
+        self.granted.store(false, Ordering::Relaxed);
+        Some(state.granted)
     }
 
     /// Has the writer send a ping.
@@ -226,18 +237,12 @@ impl Outbound {
         self.filled.notify_one();
     }
 
-    /// What to do next, and whether the router is to be told that there is room for an invocation. Cancel safe.
-    pub(crate) async fn next(&self) -> (Next, bool) {
-        loop {
-            let woken = self.filled.notified();
-            if let Some(next) = self.try_next() {
-                return next;
-            }
-            woken.await;
-        }
+    /// Waits until something came since [`Self::try_next`] found nothing; it may be gone again.
+    pub(crate) async fn filled(&self) {
+        self.filled.notified().await;
     }
 
-    /// As [`Self::next`], if there is something to do now.
+    /// What to do next, if there is something, and whether the router is to be told that there is room for an invocation.
     pub(crate) fn try_next(&self) -> Option<(Next, bool)> {
         let mut state = self.state();
         if std::mem::take(&mut state.ping) {

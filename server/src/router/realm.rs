@@ -412,10 +412,10 @@ mod tests {
         subscriber.deliver(Message::Subscribe(subscribe)).end().await;
         let reading = tokio::spawn(async move {
             let mut events = 0;
-            while let (Next::Message(message), _) = queue.next().await {
-                events += u64::from(matches!(message.message(), Message::Event(_)));
-                if events == EVENTS {
-                    break;
+            while events < EVENTS {
+                queue.filled().await;
+                while let Some((Next::Message(message), _)) = queue.try_next() {
+                    events += u64::from(matches!(message.message(), Message::Event(_)));
                 }
             }
             events

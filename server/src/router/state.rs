@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use rustc_hash::FxHashMap;
 use shared::wamp::{
     CodecId, Message, SessionId, Uri,
     router::{Class, ConnectionId, Input, Outgoing, Output, Principal, Router, RouterConfig},
@@ -47,7 +48,8 @@ pub(super) struct RealmState {
     sockets: BTreeMap<String, SocketLimits>,
     /// Roles of programs.
     components: BTreeSet<String>,
-    peers: BTreeMap<ConnectionId, PeerEntry>,
+    /// Looked into for every message that is sent. Its keys are our own numbers: nobody can make them collide.
+    peers: FxHashMap<ConnectionId, PeerEntry>,
     sessions: BTreeMap<SessionId, ConnectionId>,
     /// Who waits for a session to be gone.
     waiting: Vec<(SessionId, oneshot::Sender<()>)>,
@@ -87,7 +89,7 @@ impl RealmState {
             label,
             history: store.map(|store| HistoryWriter::start(store, own.clone())),
             router: Router::new(name, config),
-            peers: BTreeMap::new(),
+            peers: FxHashMap::default(),
             sessions: BTreeMap::new(),
             waiting: Vec::new(),
             ending: None,
@@ -272,14 +274,14 @@ impl RealmState {
             Class::Reply | Class::Invocation | Class::Event | Class::Resumable => None,
         };
         let peer = self.peers.get(&connection)?;
-        let refused = match peer.queue.push(&message, class) {
-            Pushed::Taken => None,
-            Pushed::Full => self.refused(connection, message, class),
-        };
+        let pushed = peer.queue.push(&message, class);
         if let Some(session) = over {
             self.forget(session);
         }
-        refused
+        match pushed {
+            Pushed::Taken => None,
+            Pushed::Full => self.refused(connection, message, class),
+        }
     }
 
     /// Notes the sessions that open and end. Returns the one that is over with this message.

@@ -19,6 +19,7 @@ mod dealer;
 mod deciding;
 mod fault;
 mod history;
+mod in_flight;
 mod joining;
 mod meta;
 mod meta_events;

@@ -17,7 +17,15 @@ pub(crate) const fn kind(first: u8) -> Kind {
 pub(crate) fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let special = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte < 0x20);
     let mut at = 0;
+    // Without branches, so that the compiler looks at all sixteen at once.
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        if chunk.iter().fold(false, |found, byte| found | special(*byte)) {
+            break;
+        }
+        at += 16;
+    }
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let word = u64::from_le_bytes(*chunk);
         // Sets the high bit of each byte below `limit`; above the first of them, others may be set by borrowing.
@@ -30,10 +38,7 @@ pub(crate) fn plain(bytes: &[u8]) -> usize {
         at += 8;
     }
     let rest = bytes.get(at..).unwrap_or_default();
-    at + rest
-        .iter()
-        .take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f))
-        .count()
+    at + rest.iter().take_while(|byte| !special(**byte)).count()
 }
 
 /// The number, if it is written as a plain whole one.
@@ -59,9 +64,6 @@ pub(crate) fn plain_text(bytes: &[u8]) -> Option<&str> {
 
 /// Finds the elements of the list that the frame is, checking all of it.
 pub(crate) fn split(frame: &[u8]) -> Result<Elements, DecodeError> {
-    if let Err(error) = std::str::from_utf8(frame) {
-        return Err(DecodeError::malformed("not UTF-8", error.valid_up_to()));
-    }
     let mut scanner = Scanner { bytes: frame, at: 0 };
     let mut elements = Elements::default();
     scanner.space();
@@ -182,10 +184,11 @@ impl Scanner<'_> {
     /// Passes a string. Escapes of half a surrogate pair are refused: no Rust string can hold them.
     fn string(&mut self) -> Result<(), DecodeError> {
         self.at += 1;
+        let start = self.at;
         loop {
             self.at += plain(self.bytes.get(self.at..).unwrap_or_default());
             match self.next() {
-                Some(b'"') => return Ok(()),
+                Some(b'"') => return self.is_text(start),
                 Some(b'\\') => match self.next() {
                     Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {}
                     Some(b'u') => match self.hex4()? {
@@ -206,6 +209,18 @@ impl Scanner<'_> {
                 Some(_) => {}
                 None => return Err(self.wrong("string without end")),
             }
+        }
+    }
+
+    /// Whether what was passed since `start` is UTF-8. Only strings can hold bytes beyond ASCII.
+    fn is_text(&self, start: usize) -> Result<(), DecodeError> {
+        let passed = self.bytes.get(start..self.at).unwrap_or_default();
+        if passed.is_ascii() {
+            return Ok(());
+        }
+        match std::str::from_utf8(passed) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(DecodeError::malformed("not UTF-8", start + error.valid_up_to())),
         }
     }
 
@@ -325,7 +340,7 @@ mod tests {
     proptest! {
         #[test]
         fn plain_bytes_are_counted_as_one_by_one(bytes in prop::collection::vec(
-            prop_oneof![8 => any::<u8>(), 1 => Just(b'"'), 1 => Just(b'\\'), 2 => 0_u8..0x21, 20 => b'a'..=b'z'], 0..40)
+            prop_oneof![8 => any::<u8>(), 1 => Just(b'"'), 1 => Just(b'\\'), 2 => 0_u8..0x21, 40 => b'a'..=b'z'], 0..60)
         ) {
             let one_by_one = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
             prop_assert_eq!(plain(&bytes), one_by_one.unwrap_or(bytes.len()));
@@ -337,6 +352,26 @@ mod tests {
                 prop_assert_eq!(serde_json::from_str::<u64>(&text).ok(), Some(number));
             }
         }
+    }
+
+    #[test]
+    fn only_text_is_taken_wherever_it_is_broken() {
+        let long = "0123456789".repeat(3);
+        for (before, after) in [
+            ("", ""),
+            (&*long, ""),
+            ("", &*long),
+            (&*long, &*long),
+            ("é", "\\n\\u0041"),
+            ("\\\"", ""),
+        ] {
+            let frame = |middle: &[u8]| [b"[1,{\"", before.as_bytes(), middle, after.as_bytes(), b"\":2}]"].concat();
+            assert!(split(&frame("ü".as_bytes())).is_ok());
+            for broken in [&b"\xff"[..], b"\xc3", b"\x80", b"\xed\xa0\x80"] {
+                assert!(split(&frame(broken)).is_err(), "{before} {broken:?} {after}");
+            }
+        }
+        assert!(split(b"[1,\xc3\xbc]").is_err());
     }
 
     #[test]

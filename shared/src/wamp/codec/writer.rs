@@ -96,18 +96,8 @@ impl FrameWriter {
     pub(crate) fn write_number(&mut self, number: u64) {
         match self.codec {
             CodecId::Json => {
-                let mut digits = [0; 20];
-                let mut at = digits.len();
-                let mut rest = number;
-                while let Some(slot) = at.checked_sub(1).and_then(|before| digits.get_mut(before)) {
-                    *slot = b'0' + (rest % 10) as u8;
-                    at -= 1;
-                    rest /= 10;
-                    if rest == 0 {
-                        break;
-                    }
-                }
-                self.buffer.extend_from_slice(digits.get(at..).unwrap_or_default());
+                let mut digits = itoa::Buffer::new();
+                self.buffer.extend_from_slice(digits.format(number).as_bytes());
             }
             CodecId::Msgpack => {
                 let _ = rmp::encode::write_uint(&mut self.buffer, number);

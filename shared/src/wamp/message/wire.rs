@@ -183,8 +183,9 @@ impl Fields<'_> {
                 error: self.uri("the error")?,
                 payload: self.payload()?,
             }),
-            code::PUBLISH..=code::EVENT | code::EVENT_RECEIVED => self.publish_subscribe(code)?,
-            code::CALL..=code::YIELD => self.call(code)?,
+            // As they come: a message is too large to be moved about for nothing.
+            code::PUBLISH..=code::EVENT | code::EVENT_RECEIVED => return self.publish_subscribe(code),
+            code::CALL..=code::YIELD => return self.call(code),
             _ => {
                 return Err(DecodeError::new(
                     DecodeErrorKind::UnknownMessage,
@@ -310,11 +311,12 @@ impl Message {
             elements,
             next: 0,
         };
-        let message = fields.message()?;
-        if fields.next == fields.elements.len() {
-            Ok(message)
-        } else {
-            Err(Fields::wrong(format!("{} has too many elements", message.name())))
+        let decoded = fields.message();
+        match &decoded {
+            Ok(message) if fields.next != fields.elements.len() => {
+                Err(Fields::wrong(format!("{} has too many elements", message.name())))
+            }
+            Ok(_) | Err(_) => decoded,
         }
     }
 
@@ -352,7 +354,9 @@ impl Message {
     /// See [`CodecId::encode`].
     pub(crate) fn to_frame(&self, codec: CodecId) -> Bytes {
         let payload = self.payload();
-        let size = 96 + payload.map_or(0, Payload::size);
+        // Who calls is named in each INVOCATION.
+        let head = if matches!(self, Self::Invocation(_)) { 192 } else { 96 };
+        let size = head + payload.map_or(0, Payload::size);
         let mut writer = FrameWriter::new(codec, self.head_count() + payload.map_or(0, payload_count), size);
         writer.number(self.code());
         self.write_head(&mut writer);

@@ -25,6 +25,9 @@ pub(super) enum Purpose {
     Kept(SessionId, (Action, Uri, MatchPolicy)),
 }
 
+/// A procedure that is asked, the role that has to offer it, and how long it may take.
+pub(super) type Callee = (Uri, String, Duration);
+
 /// Calls of the router's own that are in flight.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
@@ -73,7 +76,7 @@ impl Router {
     /// Calls a procedure. That there is none, an error and the end of the time are answers too.
     pub(super) fn ask(
         &mut self,
-        (procedure, offered_by, timeout): (Uri, String, Duration),
+        (procedure, offered_by, timeout): Callee,
         payload: Payload,
         purpose: Purpose,
         out: &mut Vec<Output>,

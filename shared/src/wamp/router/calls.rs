@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::wamp::{
-    id::{MAX_ID, RegistrationId, RequestId, SessionId},
+    id::{RegistrationId, RequestId, SessionId},
     message::{
         Call, CallResult, Cancel, CancelMode, ErrorMessage, Invocation, InvocationDetails, Message, ResultDetails,
         Yield, code,
@@ -22,14 +22,16 @@ use super::{
     broker::Member,
     dealer::Target,
     fault::{Fault, Faults},
+    in_flight::InOrder,
     party::{Party, interrupt, number_of},
 };
 
 /// A session, and a request of its own or sent to it.
-type Key = (SessionId, RequestId);
+pub(super) type Key = (SessionId, RequestId);
 
+/// An invocation that is not answered yet.
 #[derive(Debug)]
-struct InFlight {
+pub(super) struct InFlight {
     caller: Key,
     registration: RegistrationId,
     /// Which of the callee's INVOCATION messages began it.
@@ -72,18 +74,10 @@ const MOST_UNFINISHED: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     pub(super) faults: Faults,
+    /// With the calls that each makes and answers.
     parties: BTreeMap<SessionId, Party>,
-    /// By callee and invocation.
-    invocations: BTreeMap<Key, InFlight>,
-    /// From caller and call to callee and invocation.
-    calls: BTreeMap<Key, Key>,
     /// Deadlines of calls, by caller and call.
     deadlines: BTreeSet<(Duration, Key)>,
-}
-
-/// All keys of one session.
-const fn all_of(session: SessionId) -> std::ops::RangeInclusive<Key> {
-    (session, RequestId::wrapped(1))..=(session, RequestId::wrapped(MAX_ID))
 }
 
 /// What a session announced as callee and caller.
@@ -99,7 +93,7 @@ pub(super) struct CalleeFeatures {
 
 impl Calls {
     pub(super) fn len(&self) -> usize {
-        self.calls.len()
+        self.parties.values().map(|party| party.calls.len()).sum()
     }
 
     pub(super) fn held(&self) -> usize {
@@ -119,7 +113,8 @@ impl Calls {
             streams: features.streams,
             unfinished: BTreeSet::new(),
             most_calls,
-            calls: 0,
+            calls: InOrder::default(),
+            serves: InOrder::default(),
             invocations: 0,
             places: 0,
             held: VecDeque::new(),
@@ -131,7 +126,16 @@ impl Calls {
 
     /// Whether the caller waits for the answer to a call.
     pub(super) fn is_in_flight(&self, caller: SessionId, request: RequestId) -> bool {
-        self.calls.contains_key(&(caller, request))
+        self.callee((caller, request)).is_some()
+    }
+
+    /// The callee and invocation of a call in flight.
+    fn callee(&self, (caller, request): Key) -> Option<Key> {
+        self.parties.get(&caller)?.calls.get(request).copied()
+    }
+
+    fn invocation(&self, (callee, invocation): Key) -> Option<&InFlight> {
+        self.parties.get(&callee)?.serves.get(invocation)
     }
 
     /// What a CALL of the session is, and whether the session may make one more.
@@ -144,8 +148,8 @@ impl Calls {
             let text = "progressive arguments from a caller that has not announced them".to_owned();
             return Err(Refused::Violation(text));
         }
-        if let Some(callee) = self.calls.get(&(caller, request)) {
-            return match self.invocations.get(callee) {
+        if let Some(callee) = party.calls.get(request).copied() {
+            return match self.invocation(callee) {
                 Some(in_flight) if in_flight.streams => Ok(Part::More(callee.0, callee.1)),
                 Some(_) | None => Err(Refused::Violation(format!("CALL {request} is in flight already"))),
             };
@@ -156,8 +160,8 @@ impl Calls {
             }
             return Ok(Part::Late);
         }
-        if party.calls >= party.most_calls {
-            let text = format!("{} calls are in flight already.", party.calls);
+        if party.calls.len() >= party.most_calls {
+            let text = format!("{} calls are in flight already.", party.calls.len());
             return Err(Refused::Answer(error::BUSY, text));
         }
         Ok(Part::First)
@@ -218,7 +222,6 @@ impl Calls {
         if let Some(deadline) = deadline {
             self.deadlines.insert((deadline, caller));
         }
-        self.calls.insert(caller, (target.callee, request));
         let in_flight = InFlight {
             caller,
             registration: target.registration,
@@ -230,17 +233,19 @@ impl Calls {
             timeout,
             deadline,
         };
-        self.invocations.insert((target.callee, request), in_flight);
+        callee.serves.insert(request, in_flight);
         if let Some(party) = self.parties.get_mut(&caller.0) {
-            party.calls += 1;
+            party.calls.insert(caller.1, (target.callee, request));
         }
         Ok(())
     }
 
     /// Passes more arguments of a call on to its callee.
     pub(super) fn more(&mut self, callee: Key, call: Call, out: &mut Vec<Output>) {
-        let (Some(party), Some(in_flight)) = (self.parties.get_mut(&callee.0), self.invocations.get_mut(&callee))
-        else {
+        let Some(party) = self.parties.get_mut(&callee.0) else {
+            return;
+        };
+        let Some(in_flight) = party.serves.get_mut(callee.1) else {
             return;
         };
         in_flight.streams = call.options.progress;
@@ -275,7 +280,8 @@ impl Calls {
     /// Passes a result on. False if the callee was never sent such an invocation.
     pub(super) fn answer(&mut self, callee: SessionId, message: Yield, now: Duration, out: &mut Vec<Output>) -> bool {
         let key = (callee, message.request);
-        let Some(in_flight) = self.invocations.get_mut(&key) else {
+        let party = self.parties.get_mut(&callee);
+        let Some(in_flight) = party.and_then(|party| party.serves.get_mut(message.request)) else {
             return self.was_sent(key);
         };
         let caller = in_flight.caller;
@@ -350,7 +356,7 @@ impl Calls {
 
     /// Gives a call up. Calls that are not in flight any more are none of our business.
     pub(super) fn cancel(&mut self, caller: SessionId, cancel: &Cancel, out: &mut Vec<Output>) {
-        let Some(callee) = self.calls.get(&(caller, cancel.request)).copied() else {
+        let Some(callee) = self.callee((caller, cancel.request)) else {
             return;
         };
         let mode = cancel.options.mode.unwrap_or_default();
@@ -366,16 +372,17 @@ impl Calls {
 
     /// Interrupts a callee whose answer is then awaited. False if the callee cannot be interrupted.
     fn wait_for_kill(&mut self, callee: Key, reason: Option<&Uri>, out: &mut Vec<Output>) -> bool {
-        let Some(party) = self.parties.get(&callee.0) else {
+        let Some(party) = self.parties.get_mut(&callee.0) else {
             return false;
         };
-        let Some(in_flight) = self.invocations.get_mut(&callee) else {
+        let Some(begins) = party.serves.get(callee.1).map(|in_flight| in_flight.begins) else {
             return false;
         };
-        if !party.cancels || party.holds(in_flight.begins) {
+        if !party.cancels || party.holds(begins) {
             return false;
         }
-        if !std::mem::replace(&mut in_flight.interrupted, true) {
+        let in_flight = party.serves.get_mut(callee.1);
+        if in_flight.is_some_and(|in_flight| !std::mem::replace(&mut in_flight.interrupted, true)) {
             interrupt(party, callee.1, CancelMode::Kill, reason.cloned(), out);
         }
         true
@@ -388,7 +395,7 @@ impl Calls {
                 return;
             }
             self.deadlines.remove(&(deadline, caller));
-            if let Some(callee) = self.calls.get(&caller).copied() {
+            if let Some(callee) = self.callee(caller) {
                 self.end(callee, true, Some(Uri::unchecked(error::TIMEOUT)), out);
                 self.fail(caller, error::TIMEOUT, "The call took too long.", out);
             }
@@ -404,7 +411,7 @@ impl Calls {
             return;
         };
         party.stalled = true;
-        if self.invocations.contains_key(&(callee, invocation.request)) {
+        if party.serves.get(invocation.request).is_some() {
             let place = party.held.partition_point(|held| held.place() < message.place());
             party.held.insert(place, message);
         }
@@ -437,17 +444,17 @@ impl Calls {
 
     /// A session is gone: its callees are interrupted, its callers get `canceled`.
     pub(super) fn leave(&mut self, session: SessionId, out: &mut Vec<Output>) {
-        let own: Vec<Key> = self.calls.range(all_of(session)).map(|(_, callee)| *callee).collect();
-        for callee in own {
+        let Some(party) = self.parties.get(&session) else {
+            return;
+        };
+        for callee in party.calls.iter().map(|(_, callee)| *callee).collect::<Vec<_>>() {
             self.end(callee, callee.0 != session, None, out);
         }
-        let served: Vec<(Key, Key)> = self
-            .invocations
-            .range(all_of(session))
-            .map(|(key, in_flight)| (*key, in_flight.caller))
-            .collect();
-        for (key, caller) in served {
-            self.forget(key);
+        let party = self.parties.get(&session);
+        let served = party.into_iter().flat_map(|party| party.serves.iter());
+        let served: Vec<(RequestId, Key)> = served.map(|(request, serves)| (request, serves.caller)).collect();
+        for (request, caller) in served {
+            self.forget((session, request));
             if !self.faults.has(Fault::ForgetsCallersOfLeaver) {
                 self.fail(caller, error::CANCELED, "The callee left.", out);
             }
@@ -469,25 +476,23 @@ impl Calls {
     }
 
     fn forget(&mut self, key: Key) -> Option<InFlight> {
-        let in_flight = self.invocations.remove(&key)?;
-        self.calls.remove(&in_flight.caller);
-        if let Some(deadline) = in_flight.deadline {
-            self.deadlines.remove(&(deadline, in_flight.caller));
-        }
-        if let Some(party) = self.parties.get_mut(&in_flight.caller.0) {
-            party.calls -= 1;
-        }
-        if in_flight.streams {
-            self.over_too_soon(in_flight.caller);
-        }
-        if let Some(party) = self.parties.get_mut(&key.0)
-            && in_flight.has_parts
-        {
+        let party = self.parties.get_mut(&key.0)?;
+        let in_flight = party.serves.remove(key.1)?;
+        if in_flight.has_parts {
             // Parts that wait for room are for nobody any more; `end` sees to the first.
             let begins = in_flight.begins;
             party
                 .held
                 .retain(|held| number_of(held) != Some(key.1) || held.place() == begins);
+        }
+        if let Some(deadline) = in_flight.deadline {
+            self.deadlines.remove(&(deadline, in_flight.caller));
+        }
+        if let Some(party) = self.parties.get_mut(&in_flight.caller.0) {
+            party.calls.remove(in_flight.caller.1);
+        }
+        if in_flight.streams {
+            self.over_too_soon(in_flight.caller);
         }
         Some(in_flight)
     }

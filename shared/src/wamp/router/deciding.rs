@@ -18,8 +18,11 @@ use crate::wamp::{
 };
 
 use super::{
-    Action, ConnectionId, Decision, Output, Router, SessionInfo, asking::Purpose, broker::Member,
-    meta_events::SessionShown, session::Joined,
+    Action, ConnectionId, Decision, Output, Router, SessionInfo,
+    asking::{Callee, Purpose},
+    broker::Member,
+    meta_events::SessionShown,
+    session::Joined,
 };
 
 /// Forgets what authorizers have said about a session (its argument) or about all, and asks them again about what open
@@ -175,30 +178,35 @@ impl Router {
         }
     }
 
-    /// Gives a message back if it can be handled now; otherwise the authorizer was asked and the message waits.
-    pub(super) fn decided(&mut self, member: &Member, message: Message, out: &mut Vec<Output>) -> Option<Message> {
-        let Some(authorizer) = self.config.authorizers.get(&*member.authrole) else {
-            return Some(message);
-        };
-        let (Some((action, uri, policy)), Some(joined)) = (wish(&message), self.joined(member.session)) else {
-            return Some(message);
-        };
-        let open = !uri.is_valid(self.config.syntax, policy)
+    /// Whom to ask what before a message is handled; none if it can be handled now.
+    pub(super) fn open_question(&self, member: &Member, message: &Message) -> Option<(Callee, Payload)> {
+        let authorizer = self.config.authorizers.get(&*member.authrole)?;
+        let (action, uri, policy) = wish(message)?;
+        let joined = self.joined(member.session)?;
+        let decided = !uri.is_valid(self.config.syntax, policy)
             || uri.is_within("wamp")
             || *uri == REAUTHORIZE
             || self.config.judge(&joined.info, action, uri, policy) != Decision::Ask
-            || matches!(&message, Message::Call(call) if self.calls.is_in_flight(member.session, call.request))
+            || matches!(message, Message::Call(call) if self.calls.is_in_flight(member.session, call.request))
             || joined.decisions.of(&(action, uri.clone(), policy), self.now).is_some();
-        if open {
-            return Some(message);
-        }
-        let question = self.question(&joined.info, (action, uri, policy), &message);
-        let callee = authorizer.callee();
-        if let Some(joined) = self.joined_mut(member.session) {
+        (!decided).then(|| {
+            let question = self.question(&joined.info, (action, uri, policy), message);
+            (authorizer.callee(), question)
+        })
+    }
+
+    /// Keeps a message until an authorizer has answered about it.
+    pub(super) fn decide_first(
+        &mut self,
+        session: SessionId,
+        message: Message,
+        (callee, question): (Callee, Payload),
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(joined) = self.joined_mut(session) {
             joined.decisions.waiting.push_back(message);
         }
-        self.ask(callee, question, Purpose::Request(member.session), out);
-        None
+        self.ask(callee, question, Purpose::Request(session), out);
     }
 
     fn question(
@@ -376,7 +384,7 @@ impl Router {
 }
 
 impl AuthorizerProcedure {
-    fn callee(&self) -> (Uri, String, Duration) {
+    fn callee(&self) -> Callee {
         (self.procedure.clone(), self.role.clone(), self.timeout)
     }
 }

@@ -1,4 +1,4 @@
-//! A message on its way out, encoded at most once per codec.
+//! A message on its way out, encoded once for all its receivers.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +12,8 @@ pub struct Outgoing {
     message: Message,
     /// Its place among the invocations of one callee; several may belong to one call.
     place: u64,
-    frames: [OnceLock<Bytes>; 3],
+    /// Receivers of one message nearly always have one codec: the broker makes a message for each.
+    frame: OnceLock<(CodecId, Bytes)>,
 }
 
 impl Outgoing {
@@ -27,7 +28,7 @@ impl Outgoing {
         Self {
             message,
             place,
-            frames: [OnceLock::new(), OnceLock::new(), OnceLock::new()],
+            frame: OnceLock::new(),
         }
     }
 
@@ -47,15 +48,25 @@ impl Outgoing {
         Arc::try_unwrap(this).map_or_else(|shared| shared.message.clone(), |own| own.message)
     }
 
-    /// The frame in a codec; encoded by whoever asks first.
+    /// The frame in a codec; encoded by whoever asks first, and kept for the others.
     #[must_use]
     pub fn frame(&self, codec: CodecId) -> Bytes {
-        let [json, msgpack, cbor] = &self.frames;
-        let slot = match codec {
-            CodecId::Json => json,
-            CodecId::Msgpack => msgpack,
-            CodecId::Cbor => cbor,
+        let (of, frame) = self.frame.get_or_init(|| (codec, codec.encode(&self.message)));
+        if *of == codec {
+            return frame.clone();
+        }
+        codec.encode(&self.message)
+    }
+
+    /// As [`Self::frame`], for a receiver that does not need it again: the last one shares it with nobody.
+    #[must_use]
+    pub fn take_frame(this: &mut Arc<Self>, codec: CodecId) -> Bytes {
+        let Some(own) = Arc::get_mut(this) else {
+            return this.frame(codec);
         };
-        slot.get_or_init(|| codec.encode(&self.message)).clone()
+        match own.frame.take() {
+            Some((of, frame)) if of == codec => frame,
+            Some(_) | None => codec.encode(&own.message),
+        }
     }
 }

@@ -12,7 +12,12 @@ use crate::wamp::{
     uri::Uri,
 };
 
-use super::{Class, Outgoing, Output, broker::Member};
+use super::{
+    Class, Outgoing, Output,
+    broker::Member,
+    calls::{InFlight, Key},
+    in_flight::InOrder,
+};
 
 /// A session as caller and callee.
 #[derive(Debug)]
@@ -32,8 +37,10 @@ pub(super) struct Party {
     /// Its calls that were answered before it had sent all arguments: the rest is still on its way, for nobody.
     pub(super) unfinished: BTreeSet<RequestId>,
     pub(super) most_calls: usize,
-    /// Its calls in flight.
-    pub(super) calls: usize,
+    /// Its calls in flight: their callee and invocation.
+    pub(super) calls: InOrder<Key>,
+    /// The invocations that it has not answered yet.
+    pub(super) serves: InOrder<InFlight>,
     /// The last invocation's number.
     pub(super) invocations: u64,
     /// The place of the last INVOCATION message; streamed arguments take several under one number.

@@ -37,9 +37,9 @@ impl Router {
             }
             Some(State::Closing) | None => return,
         };
-        let Some(message) = self.decided(&member, message, out) else {
-            return;
-        };
+        if let Some(question) = self.open_question(&member, &message) {
+            return self.decide_first(member.session, message, question, out);
+        }
         match message {
             Message::Publish(publish) => self.publish(&member, &publish, out),
             Message::Subscribe(subscribe) => self.subscribe(&member, subscribe, out),
@@ -110,7 +110,7 @@ impl Router {
         }
         let joined = self
             .joined(member.session)
-            .ok_or((error::CANCELED, "The session is over.".to_owned()))?;
+            .ok_or_else(|| (error::CANCELED, "The session is over.".to_owned()))?;
         if action == Action::Call && !member.meta && looks_inside(uri) {
             return Err((error::NOT_AUTHORIZED, format!("You may not look into '{uri}'.")));
         }
