@@ -20,6 +20,7 @@ const TEXT: u8 = 0x81;
 async fn open_router() -> Running {
     let mut config = private();
     config.connections.per_address = 4_000;
+    config.connections.requests_per_address = 4_000;
     config.connections.handshake = Duration::from_secs(2);
     Server::builder()
         .config(config)
@@ -69,6 +70,7 @@ async fn f36_two_thousand_sockets_that_trickle_are_cut_and_hold_up_nobody() {
 
     let server = open_router().await;
     let mut config = private();
+    config.connections.requests_per_address = 4_000;
     config.connections.handshake = Duration::from_secs(2);
     let (forms, _) = with_accounts(Server::builder().config(config)).await;
     let mut witness = Raw::anonymous(&server).await;
