@@ -25,7 +25,6 @@ impl World {
             self.board.grow();
         };
         join(self.silence(100), silence).await;
-        self.board.grow();
         simulation.wait(1_000).await;
         self.check_mirrors("after silence");
         self.latecomers().await?;

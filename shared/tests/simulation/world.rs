@@ -264,7 +264,7 @@ impl World {
         self.chronicle.is_calm.set(true);
     }
 
-    /// The owner tells nobody anything for so many milliseconds.
+    /// The owner tells nobody anything for so many milliseconds, and then something: what is missed shows by what follows.
     pub async fn silence(&self, milliseconds: u64) {
         for audience in [Audience::Tree, Audience::Realm] {
             self.chronicle.set_silent(audience == Audience::Tree);
@@ -273,6 +273,7 @@ impl World {
                 self.simulation.wait(milliseconds).await;
             }
         }
+        self.board.grow();
     }
 
     /// What happens in the owner's tree: no weather reaches the streams in there.
