@@ -85,13 +85,13 @@ setup_python() {
 # Autobahn|Python, a WAMP client by others, in a venv of its own.
 setup_autobahn() {
     local wanted=autobahn==26.10.2 venv=$target/interop/venv
-    # scram needs argon2 and passlib.
-    "$venv/bin/python" -c 'import argon2, passlib' 2>/dev/null &&
+    # scram needs argon2 and passlib; cryptosign the others.
+    "$venv/bin/python" -c 'import argon2, base58, nacl, passlib' 2>/dev/null &&
         "$venv/bin/pip" freeze 2>/dev/null | grep -ix "$wanted" >/dev/null && return
     setup_python
     say "installing $wanted"
     python3 -m venv "$venv"
-    "$venv/bin/pip" install -q --disable-pip-version-check "${wanted/==/[scram]==}"
+    "$venv/bin/pip" install -q --disable-pip-version-check "${wanted/==/[scram,encryption]==}"
 }
 
 for part in "$@"; do

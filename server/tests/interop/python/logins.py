@@ -33,11 +33,16 @@ class Party(ApplicationSession):
         self.joined, self.left = loop.create_future(), loop.create_future()
 
     def onConnect(self):
-        extra = dict(self.config.extra)
-        name = extra.pop("method")
-        self.method = auth.create_authenticator(name, **extra)
-        authid = extra.get("authid")
-        self.join(self.config.realm, authmethods=[name], authid=authid, authextra=self.method.authextra)
+        try:
+            extra = dict(self.config.extra)
+            name = extra.pop("method")
+            self.method = auth.create_authenticator(name, **extra)
+            authid = extra.get("authid")
+            self.join(self.config.realm, authmethods=[name], authid=authid, authextra=self.method.authextra)
+        except BaseException as error:
+            # Autobahn swallows it: the router would wait for HELLO, and so would the test.
+            self.joined.set_exception(error)
+            raise
 
     def onChallenge(self, challenge):
         return self.method.on_challenge(self, challenge)
@@ -63,7 +68,7 @@ async def log_in(url, realm, method, **extra):
     factory = WampWebSocketClientFactory(lambda: party, url=url)
     host, port = url.removeprefix("ws://").split("/")[0].split(":")
     await asyncio.get_running_loop().create_connection(factory, host, int(port))
-    party.details = await asyncio.wait_for(party.joined, 150)
+    party.details = await asyncio.wait_for(party.joined, 90)
     return party
 
 
