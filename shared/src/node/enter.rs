@@ -154,9 +154,10 @@ impl<R: 'static> Future for Entered<R> {
         let name = |place: &Place| place.path.endpoint(&this.method);
         let polled = work.poll(&this.node, context, name, |context| {
             let _span = span.enter();
-            if let Some(info) = ruled.take() {
-                let bare = std::mem::replace(&mut this.code, Code::Ruled(Box::pin(pending())));
-                this.code = bare.ruled(&info, this.hide);
+            // Nothing of the call itself runs, not even its decoding, before the last rule lets it through.
+            if let (Some(info), Code::Bare(call)) = (ruled.take(), &mut this.code) {
+                let call = std::mem::replace(call, Box::pin(pending()));
+                this.code = Code::Ruled(info.place.context.wrap(&info, (this.hide)(call)));
             }
             this.code.poll(this.show, context)
         });
@@ -168,15 +169,6 @@ impl<R: 'static> Future for Entered<R> {
 }
 
 impl<R> Code<R> {
-    /// With the rules around it. Nothing of the call itself runs, not even its decoding, before the last of them lets it
-    /// through.
-    fn ruled(self, info: &Rc<CallInfo>, hide: fn(Calling<R>) -> Running) -> Self {
-        match self {
-            Self::Bare(call) => Self::Ruled(info.place.context.wrap(info, hide(call))),
-            Self::Ruled(call) => Self::Ruled(call),
-        }
-    }
-
     #[inline]
     fn poll(&mut self, show: fn(Answer) -> Result<R>, context: &mut Context<'_>) -> Poll<Result<R>> {
         match self {
