@@ -27,6 +27,7 @@ pub(crate) mod mirror;
 mod once;
 pub mod pairing;
 mod remote;
+mod resolved;
 pub mod stream;
 pub(crate) mod task;
 mod verbs;
@@ -49,6 +50,7 @@ use crate::{
     state::{StateEntry, Watch},
 };
 use mirror::Sources;
+use resolved::{Destination, Resolved};
 use task::Tasks;
 
 /// What `#[node]` implements. Applications use [`NodeExt`].
@@ -159,6 +161,7 @@ pub(crate) struct Place {
     context: NodeContext,
     /// Made by the first step of binding.
     owner: OnceCell<Owner>,
+    resolved: Resolved,
 }
 
 impl NodeCore {
@@ -176,6 +179,16 @@ impl NodeCore {
 
     pub(crate) fn place(&self) -> Option<Rc<Place>> {
         self.seat.borrow().as_ref().map(|seat| seat.place.clone())
+    }
+
+    /// What a query of this node was found to lead to, if that is still so.
+    #[inline]
+    fn resolved(&self, query: &str, contract: u64) -> Option<Rc<Destination>> {
+        let seat = self.seat.borrow();
+        let place = &seat.as_ref()?.place;
+        place
+            .resolved
+            .find(query, contract, || place.context.member().meanings())
     }
 
     pub(crate) fn path(&self) -> Option<Path> {

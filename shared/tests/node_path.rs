@@ -1,12 +1,22 @@
 //! Paths: what is one, what is none and why, and how queries resolve.
 
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+};
+
 use coati_shared::{
-    node::NodeContext,
-    path::{PATH_LIMIT, Path, PathError, Query},
-    testing,
+    path::{PATH_LIMIT, PathError, PathResolver, Query},
+    prelude::*,
+    testing::{self, Fault, commit},
     wamp::uri::Uri,
 };
-use proptest::prelude::*;
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
 
 fn context() -> NodeContext {
     testing::local_context()
@@ -141,11 +151,9 @@ fn errors_name_what_is_wrong() {
 
 #[test]
 fn the_resolver_of_the_innermost_context_is_asked_first() {
-    use std::rc::Rc;
-
     struct To(&'static str);
 
-    impl coati_shared::path::PathResolver for To {
+    impl PathResolver for To {
         fn resolve(&self, _: &Path, query: &Query, _: &NodeContext) -> Option<Result<Path, PathError>> {
             matches!(query, Query::Reference { name, .. } if name == "x").then(|| Path::new(self.0))
         }
@@ -160,4 +168,168 @@ fn the_resolver_of_the_innermost_context_is_asked_first() {
     assert_eq!(here.resolve("#x", Some(&inner)).expect("resolves"), "inner");
     assert_eq!(here.resolve("#x", Some(&outer)).expect("resolves"), "outer");
     assert!(here.resolve("#y", Some(&inner)).is_err());
+}
+
+#[contract]
+trait Numbered {
+    async fn number(&self) -> Result<usize>;
+}
+
+#[contract]
+trait Doubled {
+    async fn double(&self) -> Result<usize>;
+}
+
+#[node(Numbered, Doubled)]
+struct Somebody {
+    number: usize,
+}
+
+impl Numbered for Somebody {
+    async fn number(&self) -> Result<usize> {
+        Ok(self.number)
+    }
+}
+
+impl Doubled for Somebody {
+    async fn double(&self) -> Result<usize> {
+        Ok(2 * self.number)
+    }
+}
+
+/// Where `#one` leads turns without anybody being told.
+struct Tide(Rc<Cell<bool>>);
+
+impl PathResolver for Tide {
+    fn resolve(&self, _: &Path, query: &Query, _: &NodeContext) -> Option<Result<Path, PathError>> {
+        let is_one = matches!(query, Query::Reference { name, .. } if name == "one");
+        is_one.then(|| Path::new(if self.0.get() { "t.x" } else { "u.x" }))
+    }
+}
+
+/// What may change where a query leads, or who is there.
+#[derive(Clone, Debug)]
+enum Step {
+    /// At a level of the context: a path, or hidden, or taken back.
+    Refer(usize, &'static str, Option<Option<&'static str>>),
+    Resolver(usize),
+    Turn,
+    /// Whoever is at a place goes; a new node comes.
+    Leave(&'static str),
+    Come(&'static str),
+    /// One who asks gets a base and a context of its own.
+    Move(&'static str),
+}
+
+const LEVELS: usize = 5;
+const PLACES: [&str; 5] = ["t.x", "t.y", "u.x", "u.y", "t.x.x"];
+const QUERIES: [&str; 7] = ["@x", "@.y", "@", "#one", "#two.x", "#", "u.x"];
+
+fn step() -> impl Strategy<Value = Step> {
+    let place = || proptest::sample::select(&PLACES[..]);
+    let name = proptest::sample::select(&["one", "two", "context"][..]);
+    let word = prop_oneof![3 => place().prop_map(|place| Some(Some(place))), 1 => Just(Some(None)), 1 => Just(None)];
+    prop_oneof![
+        6 => (0..LEVELS, name, word).prop_map(|(level, name, word)| Step::Refer(level, name, word)),
+        1 => (0..LEVELS).prop_map(Step::Resolver),
+        2 => Just(Step::Turn),
+        2 => place().prop_map(Step::Leave),
+        4 => place().prop_map(Step::Come),
+        1 => proptest::sample::select(&["t", "u"][..]).prop_map(Step::Move),
+    ]
+}
+
+/// Takes the steps, and after each asks of everybody, by way of what is remembered and anew. Two queries in three ways
+/// are less than a node remembers.
+async fn agrees(queries: [&str; 2], steps: Vec<Step>) -> Result<()> {
+    let outer = testing::local_context();
+    let (middle, beside) = (outer.child(), outer.child());
+    let (parent, child) = (Somebody::new(0), Somebody::new(0));
+    parent.node_bind(Path::root("t")?.join("asks")?, &middle).await?;
+    parent.node_add("too", child.clone()).await?;
+    let (tide, mut numbers, mut gone) = (Rc::new(Cell::new(false)), BTreeMap::new(), Vec::new());
+    for (at, step) in steps.into_iter().enumerate() {
+        let levels = [
+            outer.clone(),
+            middle.clone(),
+            beside.clone(),
+            parent.node_context().expect("bound"),
+            child.node_context().expect("bound"),
+        ];
+        match step {
+            Step::Refer(level, name, Some(Some(path))) => levels[level].set_reference(name, Path::new(path)?),
+            Step::Refer(level, name, Some(None)) => levels[level].hide_reference(name),
+            Step::Refer(level, name, None) => levels[level].remove_reference(name),
+            Step::Resolver(level) => levels[level].add_resolver(Rc::new(Tide(tide.clone()))),
+            Step::Turn => tide.set(!tide.get()),
+            Step::Leave(place) => {
+                if let Some(node) = numbers.remove(place) {
+                    let node: Rc<Somebody> = node;
+                    node.node_unbind().await?;
+                    // Still there, but nowhere.
+                    gone.push(node);
+                }
+            }
+            Step::Come(place) => {
+                let node = Somebody::new(at + 1);
+                if node.node_bind(place, &beside).await.is_ok() {
+                    numbers.insert(place, node);
+                }
+            }
+            Step::Move(base) => {
+                parent.node_unbind().await?;
+                parent.node_bind(Path::root(base)?.join("asks")?, &middle).await?;
+                parent.node_add("too", child.clone()).await?;
+            }
+        }
+        for (asker, query) in [&parent, &child]
+            .iter()
+            .flat_map(|asker| queries.map(|query| (asker, query)))
+        {
+            let anew = asker.resolve(query);
+            let base = |path: &Result<Path>| path.as_ref().ok().and_then(Path::base);
+            let dynamic = asker.remote_dyn(query).map(|remote| remote.path().clone());
+            let typed = asker.remote::<dyn Numbered>(query);
+            let known = typed
+                .as_ref()
+                .map(|remote| remote.remote_path().clone())
+                .map_err(Clone::clone);
+            assert_eq!((&known, base(&known)), (&anew, base(&anew)), "{query}");
+            assert_eq!((&dynamic, base(&dynamic)), (&anew, base(&anew)), "{query}");
+            let (Ok(path), Ok(typed)) = (anew, typed) else { continue };
+            let expected = numbers.get(path.as_str()).map(|node| node.number);
+            assert_eq!(typed.number().await.ok(), expected, "{query}");
+            let twice = asker.remote::<dyn Doubled>(query)?.double().await.ok();
+            assert_eq!(twice, expected.map(|number| 2 * number), "{query}");
+        }
+    }
+    Ok(())
+}
+
+fn agrees_on_all(cases: u32) -> Result<(), impl std::fmt::Debug> {
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let query = || proptest::sample::select(&QUERIES[..]);
+    let steps = proptest::collection::vec(step(), 1..40);
+    runner.run(&([query(), query()], steps), |(queries, steps)| {
+        let run = AssertUnwindSafe(|| testing::run(agrees(queries, steps)));
+        let outcome = catch_unwind(run).map_err(|_| TestCaseError::fail("not what resolving anew says"))?;
+        outcome.map_err(|error| TestCaseError::fail(error.to_string()))
+    })
+}
+
+#[test]
+fn what_a_node_remembers_of_its_queries_is_what_resolving_anew_says() {
+    agrees_on_all(300).expect("always the same");
+}
+
+#[test]
+fn a_node_that_goes_on_with_former_meanings_is_noticed() {
+    commit(Some(Fault::StaleMeanings));
+    let outcome = agrees_on_all(50);
+    commit(None);
+    assert!(outcome.is_err());
 }

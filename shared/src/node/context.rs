@@ -134,17 +134,23 @@ impl NodeContext {
 
     /// Makes `#name` stand for a path, from this level down.
     pub fn set_reference(&self, name: impl Into<String>, path: Path) {
-        self.0.own.borrow_mut().references.insert(name.into(), Some(path));
+        self.refer(name.into(), Some(path));
     }
 
     /// Makes `#name` unknown from this level down, whatever ancestors say.
     pub fn hide_reference(&self, name: impl Into<String>) {
-        self.0.own.borrow_mut().references.insert(name.into(), None);
+        self.refer(name.into(), None);
     }
 
     /// Takes this level's own word on `#name` back; the ancestors' shows again.
     pub fn remove_reference(&self, name: &str) {
         self.0.own.borrow_mut().references.remove(name);
+        self.0.member.change_meanings();
+    }
+
+    fn refer(&self, name: String, path: Option<Path>) {
+        self.0.own.borrow_mut().references.insert(name, path);
+        self.0.member.change_meanings();
     }
 
     /// What `#name` stands for.
@@ -196,6 +202,11 @@ impl NodeContext {
     /// Adds a path resolver; inner levels are asked first.
     pub fn add_resolver(&self, resolver: Rc<dyn PathResolver>) {
         self.0.own.borrow_mut().resolvers.push(resolver);
+        self.0.member.change_meanings();
+    }
+
+    pub(crate) fn has_resolvers(&self) -> bool {
+        self.chain().any(|level| !level.0.own.borrow().resolvers.is_empty())
     }
 
     /// All resolvers, innermost first.

@@ -8,6 +8,8 @@ use std::cell::Cell;
 pub enum Fault {
     /// Calls within a tree go through the router.
     ShortCutOff,
+    /// A node goes on with what its queries meant before references and resolvers changed.
+    StaleMeanings,
     /// Handlers of other nodes' signals listen beside the topic.
     HandlerPathWrong,
     /// A test realm gives peers another codec than they ask for.

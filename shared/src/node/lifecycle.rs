@@ -13,6 +13,7 @@ use super::{
     fault::{self, Fault},
     member::{Entry, Member},
     mirror::Sources,
+    resolved::Resolved,
     task::{inside, inside_now},
 };
 use crate::{
@@ -66,6 +67,7 @@ pub(crate) async fn bind(
             path: path.clone(),
             context: context.clone(),
             owner: OnceCell::new(),
+            resolved: Resolved::default(),
         }),
         parent: parent.as_ref().map(Rc::downgrade),
         children: Vec::new(),

@@ -68,6 +68,8 @@ pub(crate) struct Member {
     places: RefCell<FxHashMap<Path, Rc<dyn Node>>>,
     /// Counts changes of places, so that what was found before is known to be there still.
     moves: Cell<u64>,
+    /// Counts changes of references and resolvers at any level, so that what was resolved before is known to be true.
+    meanings: Cell<u64>,
     /// Paths of bound nodes without a parent.
     roots: RefCell<BTreeSet<String>>,
     /// Procedures that nodes want registered one by one, by path.
@@ -162,6 +164,7 @@ impl Member {
             peer: RefCell::new(peer),
             places: RefCell::default(),
             moves: Cell::new(0),
+            meanings: Cell::new(0),
             roots: RefCell::default(),
             each: RefCell::default(),
             wills: RefCell::default(),
@@ -282,6 +285,18 @@ impl Member {
     /// As long as this is the same, [`Member::find`] gives the same.
     pub(crate) fn moves(&self) -> u64 {
         self.moves.get()
+    }
+
+    /// As long as this is the same, queries of a chain without resolvers lead to the same paths.
+    pub(crate) fn meanings(&self) -> u64 {
+        self.meanings.get()
+    }
+
+    /// A reference or a resolver is another one from now on.
+    pub(crate) fn change_meanings(&self) {
+        if !fault::is(Fault::StaleMeanings) {
+            self.meanings.set(self.meanings.get() + 1);
+        }
     }
 
     pub(crate) fn expect_wrappers(&self) {

@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::poll_fn,
     pin::{Pin, pin},
-    rc::{Rc, Weak},
+    rc::Rc,
     task::Poll,
     time::Duration,
 };
@@ -23,6 +23,7 @@ use super::{
     fault::{self, Fault},
     frame::{Who, current_place, inside_context},
     member::nobody,
+    resolved::{Destination, Found},
     stream::RemoteStream,
 };
 use crate::{
@@ -36,21 +37,13 @@ use crate::{
 /// The address of a node, seen from another one. Frozen: it does not follow references that change.
 #[derive(Clone)]
 pub struct RemoteNode {
-    context: NodeContext,
-    path: Path,
+    destination: Rc<Destination>,
     timeout: Option<Option<Duration>>,
 }
 
 /// The callee as its contract sees it, once a remote has found it in its own tree; for generated code.
 #[doc(hidden)]
-pub struct Here<F: ?Sized>(RefCell<Option<Known<F>>>);
-
-/// What was found at a path of this tree.
-struct Known<F: ?Sized> {
-    /// [`Member::moves`](super::member::Member::moves) at that time.
-    moves: u64,
-    face: Weak<F>,
-}
+pub struct Here<F: ?Sized>(RefCell<Option<Found<F>>>);
 
 impl<F: ?Sized> Default for Here<F> {
     fn default() -> Self {
@@ -60,11 +53,7 @@ impl<F: ?Sized> Default for Here<F> {
 
 impl<F: ?Sized> Clone for Here<F> {
     fn clone(&self) -> Self {
-        let known = self.0.borrow();
-        Self(RefCell::new(known.as_ref().map(|known| Known {
-            moves: known.moves,
-            face: known.face.clone(),
-        })))
+        Self(self.0.clone())
     }
 }
 
@@ -76,9 +65,13 @@ impl<F: ?Sized> fmt::Debug for Here<F> {
 
 impl RemoteNode {
     pub(crate) fn new(context: NodeContext, path: Path) -> Self {
+        Self::to(Rc::new(Destination::new(context, path)))
+    }
+
+    #[inline]
+    pub(super) const fn to(destination: Rc<Destination>) -> Self {
         Self {
-            context,
-            path,
+            destination,
             timeout: None,
         }
     }
@@ -86,7 +79,7 @@ impl RemoteNode {
     /// Where calls go.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.destination.path
     }
 
     /// The same address with another time-out; `None` waits for ever.
@@ -101,22 +94,29 @@ impl RemoteNode {
     /// # Errors
     /// If a node without the contract is at the path.
     #[doc(hidden)]
+    #[inline]
     pub fn face<F: ?Sized + 'static>(&self, here: &Here<F>, contract: &ContractInfo) -> Result<Option<Rc<F>>> {
-        let moves = self.context.member().moves();
-        if let Some(known) = &*here.0.borrow()
-            && known.moves == moves
-            && let Some(face) = known.face.upgrade()
+        let moves = self.context().member().moves();
+        if let Some(found) = &*here.0.borrow()
+            && let Some(face) = found.face(moves)
         {
+            return Ok(Some(face));
+        }
+        self.look(moves, here, contract)
+    }
+
+    fn look<F: ?Sized + 'static>(&self, moves: u64, here: &Here<F>, contract: &ContractInfo) -> Result<Option<Rc<F>>> {
+        if let Some(found) = self.destination.found::<F>()
+            && let Some(face) = found.face(moves)
+        {
+            *here.0.borrow_mut() = Some(found);
             return Ok(Some(face));
         }
         let Some(node) = self.here() else { return Ok(None) };
         let mut slot = None::<Rc<F>>;
         node.node_face(&mut slot);
-        let face = slot.ok_or_else(|| wrong_contract(&self.path, contract))?;
-        *here.0.borrow_mut() = Some(Known {
-            moves,
-            face: Rc::downgrade(&face),
-        });
+        let face = slot.ok_or_else(|| wrong_contract(self.path(), contract))?;
+        *here.0.borrow_mut() = Some(self.destination.keep(moves, &face));
         Ok(Some(face))
     }
 
@@ -165,12 +165,12 @@ impl RemoteNode {
         self.check(contract).await?;
         let payload = Payload::encode(self.peer(method)?.codec(), &arguments)?;
         let answer = self.send(method, payload).await;
-        let answer = answer.and_then(|payload| inside_context(&self.context, || Answer::wire(payload).take()));
+        let answer = answer.and_then(|payload| inside_context(self.context(), || Answer::wire(payload).take()));
         if let Err(error) = &answer
             && matches!(error.kind, ErrorKind::NoSuchProcedure | ErrorKind::InvalidArgument)
         {
             // Another node may be there by now: ask again next time.
-            self.context.member().doubt(&self.path);
+            self.context().member().doubt(self.path());
         }
         answer
     }
@@ -190,20 +190,20 @@ impl RemoteNode {
 
     /// In which codec values are serialised here.
     fn codec(&self) -> CodecId {
-        let peer = self.context.member().peer();
+        let peer = self.context().member().peer();
         peer.map_or(CodecId::Json, |peer| peer.codec())
     }
 
     /// The node itself, if it is in this tree.
     #[must_use]
     pub fn here(&self) -> Option<Rc<dyn Node>> {
-        let found = self.context.member().find(self.path.as_str());
+        let found = self.context().member().find(self.path().as_str());
         found.filter(|_| !fault::is(Fault::ShortCutOff))
     }
 
     /// Asks the node once whether it implements the contract. One in another language need not know the question.
     pub(super) async fn check(&self, contract: &ContractInfo) -> Result<()> {
-        if self.context.member().is_verified(&self.path, contract.fingerprint) {
+        if self.context().member().is_verified(self.path(), contract.fingerprint) {
             return Ok(());
         }
         let payload = Payload::encode(self.peer(DESCRIBE)?.codec(), &[(); 0])?;
@@ -211,29 +211,29 @@ impl RemoteNode {
             Ok(answer) => {
                 let known: Vec<(String, String)> = Answer::wire(answer).take()?;
                 if !known.iter().any(|(name, fingerprint)| contract.is(name, fingerprint)) {
-                    return Err(wrong_contract(&self.path, contract));
+                    return Err(wrong_contract(self.path(), contract));
                 }
             }
             Err(error) if error.kind == ErrorKind::NoSuchProcedure => {}
             Err(error) => return Err(error),
         }
-        self.context.member().verify(&self.path, contract.fingerprint);
+        self.context().member().verify(self.path(), contract.fingerprint);
         Ok(())
     }
 
     pub(super) fn peer(&self, method: &str) -> Result<crate::wamp::peer::Peer> {
-        let member = self.context.member();
+        let member = self.context().member();
         member.peer().ok_or_else(|| {
             if member.was_joined() {
                 Error::new(ErrorKind::Disconnected, "There is no connection now.")
             } else {
-                nobody(&format!("{}.{method}", self.path))
+                nobody(&format!("{}.{method}", self.path()))
             }
         })
     }
 
     async fn send(&self, method: &str, payload: Payload) -> Result<Payload> {
-        let procedure = Uri::unchecked(self.path.endpoint(method));
+        let procedure = Uri::unchecked(self.path().endpoint(method));
         let options = CallOptions {
             trace: self.who().caller().trace,
             ..CallOptions::default()
@@ -242,17 +242,17 @@ impl RemoteNode {
     }
 
     pub(super) fn context(&self) -> &NodeContext {
-        &self.context
+        &self.destination.context
     }
 
     /// How long a call by this remote waits.
     pub(super) fn timeout(&self) -> Option<Duration> {
-        self.timeout.unwrap_or_else(|| self.context.call_timeout())
+        self.timeout.unwrap_or_else(|| self.context().call_timeout())
     }
 
     /// Who calls.
     pub(super) fn who(&self) -> Who {
-        self.context.member().who()
+        self.context().member().who()
     }
 
     /// Waits for a call, which is not moved: that would cost more than the waiting.
@@ -266,13 +266,13 @@ impl RemoteNode {
             }
             let limit = limit.get_or_insert_with(|| {
                 self.timeout()
-                    .map(|timeout| (timeout, self.context.platform().sleep(timeout)))
+                    .map(|timeout| (timeout, self.context().platform().sleep(timeout)))
             });
             let Some((timeout, sleep)) = limit else {
                 return Poll::Pending;
             };
             sleep.as_mut().poll(context).map(|()| {
-                let text = format!("{} did not answer within {timeout:?}.", self.path);
+                let text = format!("{} did not answer within {timeout:?}.", self.path());
                 Err(Error::new(ErrorKind::Timeout, text))
             })
         })
@@ -288,7 +288,7 @@ struct Address {
 
 impl Serialize for RemoteNode {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let node = self.path.clone();
+        let node = self.path().clone();
         Address { node }.serialize(serializer)
     }
 }
@@ -305,7 +305,7 @@ impl<'de> Deserialize<'de> for RemoteNode {
 
 impl fmt::Debug for RemoteNode {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("RemoteNode").field(&self.path).finish()
+        formatter.debug_tuple("RemoteNode").field(self.path()).finish()
     }
 }
 
@@ -356,9 +356,9 @@ impl DynamicRemote {
     /// # Errors
     /// If the value does not serialise.
     pub fn notify(&self, signal: &str, value: impl Serialize) -> Result<()> {
-        let member = self.0.context.member();
-        let topic = self.0.path.endpoint(signal);
-        self.0.context.may_publish(&topic)?;
+        let member = self.0.context().member();
+        let topic = self.0.path().endpoint(signal);
+        self.0.context().may_publish(&topic)?;
         let parcel = Parcel::wire(Payload::encode(self.0.codec(), &(value,))?).marked(member.new_name());
         member.keep(&topic, &parcel);
         drop(member.fire(&topic, &parcel));

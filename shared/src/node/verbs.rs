@@ -8,6 +8,7 @@ use super::{
     Mirror, Mirrored, Node, NodeContext, NodeEvent, RemoteNode, StateRef, lifecycle,
     member::{Behind, Entry},
     remote::DynamicRemote,
+    resolved::Destination,
     task::spawn,
 };
 use crate::{
@@ -157,7 +158,7 @@ pub trait NodeExt: Node {
     /// # Errors
     /// If this node is not bound, or the query leads nowhere.
     fn remote<C: Contract + ?Sized>(&self, query: &str) -> Result<C::Remote> {
-        Ok(C::remote(remote_at(self.node_core(), query)?))
+        Ok(C::remote(remote_at(self.node_core(), query, C::FINGERPRINT)?))
     }
 
     /// A typed way to call this very node: to be passed to others, who call it wherever they are.
@@ -174,7 +175,7 @@ pub trait NodeExt: Node {
     /// # Errors
     /// If this node is not bound, or the query leads nowhere.
     fn remote_dyn(&self, query: &str) -> Result<DynamicRemote> {
-        Ok(DynamicRemote::new(remote_at(self.node_core(), query)?))
+        Ok(DynamicRemote::new(remote_at(self.node_core(), query, 0)?))
     }
 
     /// Hears a signal of the node at a query, wherever that is, until the handle is dropped or this node is unbound.
@@ -353,10 +354,22 @@ fn bound(core: &super::NodeCore) -> Result<(Rc<dyn Node>, Path, NodeContext)> {
     }
 }
 
-fn remote_at(core: &super::NodeCore, query: &str) -> Result<RemoteNode> {
+#[inline]
+fn remote_at(core: &super::NodeCore, query: &str, contract: u64) -> Result<RemoteNode> {
+    let destination = match core.resolved(query, contract) {
+        Some(destination) => destination,
+        None => resolve_at(core, query, contract)?,
+    };
+    Ok(RemoteNode::to(destination))
+}
+
+fn resolve_at(core: &super::NodeCore, query: &str, contract: u64) -> Result<Rc<Destination>> {
     let place = core.place().ok_or_else(unbound)?;
-    let target = place.path.resolve(query, Some(&place.context))?;
-    Ok(RemoteNode::new(place.context.clone(), target))
+    let meanings = place.context.member().meanings();
+    let path = place.path.resolve(query, Some(&place.context))?;
+    let destination = Rc::new(Destination::new(place.context.clone(), path));
+    place.resolved.keep(query, contract, meanings, &destination);
+    Ok(destination)
 }
 
 fn unbound() -> Error {

@@ -70,7 +70,8 @@ fn checked<'a>(text: &str, names: &'a str) -> Result<&'a str, PathError> {
 
 /// A rule of the application's own for queries that do not start with `@`.
 ///
-/// Contexts carry resolvers ([`NodeContext::add_resolver`]); the innermost is asked first.
+/// Contexts carry resolvers ([`NodeContext::add_resolver`]); the innermost is asked first. They are asked each time, so
+/// an answer may be another one the next time.
 pub trait PathResolver {
     /// The path meant, `None` if this is another's business.
     ///
