@@ -11,7 +11,7 @@ use crate::{
     config::ConnectionLimits,
     router::{
         queue::Outbound,
-        realm::{Attached, Place},
+        realm::{Attached, Burst, Place},
         realms::{Newcomer, Realms, Usher},
     },
 };
@@ -114,6 +114,7 @@ impl Connection<'_> {
             usher,
             limits,
             granted: None,
+            burst: Burst::default(),
             audited,
             rate,
         };

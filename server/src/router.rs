@@ -8,6 +8,7 @@ pub(crate) mod realms;
 mod roles;
 mod setup;
 mod state;
+pub(crate) mod wakes;
 
 pub use history::{EventStore, Stored};
 pub use realm::{RealmHandle, RealmStats};

@@ -28,8 +28,9 @@ use crate::{
     router::{
         SocketLimits,
         queue::Outbound,
-        realm::{Attached, Turn},
+        realm::{Attached, Burst},
         realms::Usher,
+        wakes::Wakes,
     },
     telemetry::{self, AUDIT},
 };
@@ -46,6 +47,8 @@ pub(super) struct Reader<'a, I> {
     pub(super) limits: &'a ConnectionLimits,
     /// What the role of the session allows; none before the first has joined.
     pub(super) granted: Option<SocketLimits>,
+    /// What was handed on since the reader waited last.
+    pub(super) burst: Burst,
     /// The name of a user whose requests are logged.
     pub(super) audited: Option<Box<str>>,
     /// None: calls are not counted.
@@ -72,6 +75,7 @@ impl<I: Incoming> Reader<'_, I> {
         loop {
             // Who does not read the answers may not ask for more.
             while self.queue.is_held_up() {
+                self.burst.flush();
                 // Boxed: no idle connection needs room for this.
                 if Box::pin(self.reads_nothing()).await {
                     tracing::info!("a peer that does not read its answers counts as gone");
@@ -137,6 +141,7 @@ impl<I: Incoming> Reader<'_, I> {
     }
 
     async fn violated(&mut self, reason: String) -> End {
+        self.burst.flush();
         self.attached.malformed(reason);
         self.incoming.drain().await;
         End::Refused
@@ -147,8 +152,8 @@ impl<I: Incoming> Reader<'_, I> {
     async fn refuse(&mut self, reason: &'static str, text: &str, closing: &'static str) -> End {
         metrics::counter!(telemetry::VIOLATIONS).increment(1);
         tracing::info!(reason, text, "a socket is closed for what it sent");
-        let abort = Arc::new(Outgoing::new(Message::abort(reason, text)));
-        self.queue.push(abort, Class::Control);
+        self.burst.flush();
+        self.answer(Message::abort(reason, text), Class::Control);
         self.queue.close(Uri::unchecked(closing));
         self.incoming.drain().await;
         End::Refused
@@ -165,6 +170,7 @@ impl<I: Incoming> Reader<'_, I> {
                     if let Poll::Ready(came) = next.as_mut().poll(context) {
                         return Poll::Ready(Some(came));
                     }
+                    self.burst.flush();
                     was_silent = true;
                     alarm.as_mut().poll(context).map(|()| None)
                 })
@@ -203,8 +209,8 @@ impl<I: Incoming> Reader<'_, I> {
     /// Hands on what a frame holds.
     async fn messages(&mut self, mut bytes: Bytes) -> Result<(), String> {
         if !self.batched {
-            let turn = self.message(bytes)?;
-            turn.end().await;
+            self.message(bytes)?;
+            self.burst.turn().await;
             return Ok(());
         }
         if bytes.is_empty() {
@@ -212,14 +218,24 @@ impl<I: Incoming> Reader<'_, I> {
         }
         while !bytes.is_empty() {
             let message = batch::take(self.codec, &mut bytes)?;
-            let turn = self.message(message)?;
-            turn.end().await;
-            self.queue.relief().await;
+            self.message(message)?;
+            self.burst.turn().await;
+            if self.queue.is_held_up() {
+                self.burst.flush();
+                self.queue.relief().await;
+            }
         }
         Ok(())
     }
 
-    fn message(&mut self, bytes: Bytes) -> Result<Turn, String> {
+    /// Puts what is made here and not by the router into the peer's queue.
+    fn answer(&self, message: Message, class: Class) {
+        // It always has room for this.
+        self.queue
+            .push(Arc::new(Outgoing::new(message)), class, &mut Wakes::default());
+    }
+
+    fn message(&mut self, bytes: Bytes) -> Result<(), String> {
         let message = self.codec.decode(bytes).map_err(|error| error.text)?;
         if let Some(usher) = &mut self.usher {
             usher.sees(&message, self.attached);
@@ -233,11 +249,11 @@ impl<I: Incoming> Reader<'_, I> {
             metrics::counter!(telemetry::CALLS_REFUSED).increment(1);
             let text = format!("More than {} calls per second.", rate.average());
             let refusal = refusal(self.codec, code::CALL, call.request, error::BUSY, &text);
-            self.queue
-                .push(Arc::new(Outgoing::new(Message::Error(refusal))), Class::Reply);
-            return Ok(Turn::GoesOn);
+            self.answer(Message::Error(refusal), Class::Reply);
+            return Ok(());
         }
-        Ok(self.attached.deliver(message))
+        self.attached.deliver(message, &mut self.burst);
+        Ok(())
     }
 }
 
@@ -312,6 +328,7 @@ mod tests {
             limits: &limits,
             usher: None,
             granted: None,
+            burst: Burst::default(),
             audited: None,
             rate: None,
         };

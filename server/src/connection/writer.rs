@@ -11,7 +11,7 @@ use super::{
 };
 use crate::router::{
     queue::{Next, Outbound},
-    realm::Attached,
+    realm::{Attached, Burst},
 };
 
 /// Why a socket is closed that sent text which is no UTF-8; WebSocket has a close code of its own for it.
@@ -70,7 +70,7 @@ fn instead(codec: CodecId, message: &Message, attached: &Attached, (bytes, large
     let error = if let Message::Invocation(invocation) = message {
         let answer = refusal(codec, code::INVOCATION, invocation.request, reason, text);
         // Turns are for readers: a writer is given no more than it has room for.
-        let _ = attached.deliver(Message::Error(answer));
+        attached.deliver(Message::Error(answer), &mut Burst::default());
         return None;
     } else if let Message::Result(result) = message {
         refusal(codec, code::CALL, result.request, reason, text)

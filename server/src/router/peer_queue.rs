@@ -17,6 +17,7 @@ use super::{
     SocketLimits,
     queue::{Outbound, Pushed},
     realm::Shared,
+    wakes::Wakes,
 };
 
 /// How messages get to a peer.
@@ -36,9 +37,10 @@ impl fmt::Debug for PeerQueue {
 }
 
 impl PeerQueue {
-    pub(super) fn push(&self, message: &Arc<Outgoing>, class: Class) -> Pushed {
+    /// Hands a message on, or says that there is no room. A socket's writer hears of it when `wakes` are flushed.
+    pub(super) fn push(&self, message: &Arc<Outgoing>, class: Class, wakes: &mut Wakes) -> Pushed {
         match self {
-            Self::Socket(queue) => queue.push(message.clone(), class),
+            Self::Socket(queue) => queue.push(message.clone(), class, wakes),
             Self::Memory { lane, .. } => {
                 let message = message.message().clone();
                 let sent = match class {

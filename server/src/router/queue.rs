@@ -6,10 +6,12 @@
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Poll, Waker},
 };
 
 use axum::body::Bytes;
@@ -19,7 +21,7 @@ use shared::wamp::{
 };
 use tokio::sync::Notify;
 
-use super::SocketLimits;
+use super::{SocketLimits, wakes::Wakes};
 use crate::config::QueueLimits;
 
 /// What a message costs beside its arguments: a guess, good enough for a bound.
@@ -57,8 +59,6 @@ pub(crate) struct Outbound {
     granted: AtomicBool,
     /// The reader of the same socket has to wait. Changes under the lock; the reader looks without taking that.
     held_up: AtomicBool,
-    /// Wakes the writer. One permit is enough: the writer takes everything that it finds.
-    filled: Notify,
     /// Wakes the reader that waits in [`Self::relief`].
     relieved: Notify,
     /// Wakes the one who waits in [`Self::ended`].
@@ -71,6 +71,8 @@ struct State {
     bulk: Load,
     resumable: Load,
     replies: Load,
+    /// The writer, while it waits: it takes everything that it finds.
+    writer: Option<Waker>,
     /// An invocation was refused: the router waits to hear of room.
     owes_room: bool,
     ping: bool,
@@ -122,14 +124,13 @@ impl Outbound {
             welcomed: AtomicBool::new(false),
             granted: AtomicBool::new(false),
             held_up: AtomicBool::new(false),
-            filled: Notify::new(),
             relieved: Notify::new(),
             ended: Notify::new(),
         }
     }
 
-    /// Takes a message, or says that there is no room. Never waits.
-    pub(crate) fn push(&self, message: Arc<Outgoing>, class: Class) -> Pushed {
+    /// Takes a message, or says that there is no room. Never waits. The writer hears of it when `wakes` are flushed.
+    pub(crate) fn push(&self, message: Arc<Outgoing>, class: Class, wakes: &mut Wakes) -> Pushed {
         let size = HEAD + message.message().payload().map_or(0, shared::wamp::Payload::size);
         // One call brings any number of results in parts: nothing but this queue bounds them.
         let class = if in_parts(message.message()) {
@@ -151,8 +152,9 @@ impl Outbound {
         state.load(class).add(size);
         state.queue.push_back(Entry { message, class, size });
         self.reconsider(&state);
-        drop(state);
-        self.filled.notify_one();
+        if let Some(writer) = state.writer.take() {
+            wakes.add(writer);
+        }
         Pushed::Taken
     }
 
@@ -163,9 +165,8 @@ impl Outbound {
             state.closing = Some(reason);
         }
         self.reconsider(&state);
-        drop(state);
         self.ended.notify_one();
-        self.filled.notify_one();
+        wake(state);
     }
 
     /// Forgets the events and invocations that wait: their reader is too slow, only the farewell is worth sending.
@@ -227,19 +228,29 @@ impl Outbound {
 
     /// Has the writer send a ping.
     pub(crate) fn ping(&self) {
-        self.state().ping = true;
-        self.filled.notify_one();
+        let mut state = self.state();
+        state.ping = true;
+        wake(state);
     }
 
     /// Has the writer answer a ping.
     pub(crate) fn pong(&self, bytes: Bytes) {
-        self.state().pong = Some(bytes);
-        self.filled.notify_one();
+        let mut state = self.state();
+        state.pong = Some(bytes);
+        wake(state);
     }
 
-    /// Waits until something came since [`Self::try_next`] found nothing; it may be gone again.
+    /// Waits until [`Self::try_next`] has something. For the writer only.
     pub(crate) async fn filled(&self) {
-        self.filled.notified().await;
+        poll_fn(|context| {
+            let mut state = self.state();
+            if state.is_empty() {
+                state.writer = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// What to do next, if there is something, and whether the router is to be told that there is room for an invocation.
@@ -319,7 +330,21 @@ impl Outbound {
     }
 }
 
+/// Wakes the writer now, when it can have the lock.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let writer = state.writer.take();
+    drop(state);
+    if let Some(writer) = writer {
+        writer.wake();
+    }
+}
+
 impl State {
+    /// Whether there is nothing for the writer to do.
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty() && !self.ping && self.pong.is_none() && self.closing.is_none()
+    }
+
     /// Counts an entry out. True if the router waits to hear of room and there is some now.
     fn take(&mut self, entry: &Entry, limits: &QueueLimits) -> bool {
         self.load(entry.class).take(entry.size);
@@ -372,6 +397,11 @@ mod tests {
             .count()
     }
 
+    /// Wakes the writer at once.
+    fn push(queue: &Outbound, message: Arc<Outgoing>, class: Class) -> Pushed {
+        queue.push(message, class, &mut Wakes::default())
+    }
+
     const ONE: QueueLimits = QueueLimits {
         bytes: 1,
         frames: 1,
@@ -382,28 +412,31 @@ mod tests {
     fn events_fill_the_queue_and_answers_get_in_all_the_same() {
         let queue = Outbound::new(ONE);
         assert_eq!(
-            queue.push(event(5000), Class::Event),
+            push(&queue, event(5000), Class::Event),
             Pushed::Taken,
             "a single one fits, however large"
         );
-        assert_eq!(queue.push(event(0), Class::Event), Pushed::Full);
-        assert_eq!(queue.push(event(0), Class::Reply), Pushed::Taken);
-        assert_eq!(queue.push(event(0), Class::Control), Pushed::Taken);
+        assert_eq!(push(&queue, event(0), Class::Event), Pushed::Full);
+        assert_eq!(push(&queue, event(0), Class::Reply), Pushed::Taken);
+        assert_eq!(push(&queue, event(0), Class::Control), Pushed::Taken);
         assert_eq!(taken(&queue), 3);
-        assert_eq!((queue.bytes(), queue.push(event(0), Class::Event)), (0, Pushed::Taken));
+        assert_eq!(
+            (queue.bytes(), push(&queue, event(0), Class::Event)),
+            (0, Pushed::Taken)
+        );
     }
 
     #[test]
     fn the_router_hears_of_room_once_after_it_was_refused() {
         let queue = Outbound::new(ONE);
-        queue.push(event(0), Class::Invocation);
-        assert_eq!(queue.push(event(0), Class::Invocation), Pushed::Full);
+        push(&queue, event(0), Class::Invocation);
+        assert_eq!(push(&queue, event(0), Class::Invocation), Pushed::Full);
         assert!(matches!(queue.try_next(), Some((Next::Message(_), true))));
         assert!(queue.owe_room(), "there is room right now");
-        queue.push(event(0), Class::Invocation);
+        push(&queue, event(0), Class::Invocation);
         assert!(!queue.owe_room());
         assert!(matches!(queue.try_next(), Some((Next::Message(_), true))));
-        queue.push(event(0), Class::Invocation);
+        push(&queue, event(0), Class::Invocation);
         assert!(
             matches!(queue.try_next(), Some((Next::Message(_), false))),
             "nobody waits any more"
@@ -414,12 +447,12 @@ mod tests {
     fn a_slow_peer_gets_its_farewell_without_the_backlog() {
         let queue = Outbound::new(QueueLimits::default());
         for _ in 0..100 {
-            queue.push(event(10), Class::Event);
+            push(&queue, event(10), Class::Event);
         }
         queue.forget_bulk();
-        queue.push(event(0), Class::Control);
+        push(&queue, event(0), Class::Control);
         queue.close(Uri::unchecked("why"));
-        queue.push(event(0), Class::Control);
+        push(&queue, event(0), Class::Control);
         assert!(matches!(queue.try_next(), Some((Next::Message(_), false))));
         assert!(matches!(queue.try_next(), Some((Next::Close(why), false)) if why == "why"));
     }
@@ -427,9 +460,9 @@ mod tests {
     #[tokio::test]
     async fn the_reader_waits_while_too_many_answers_wait() {
         let queue = Arc::new(Outbound::new(ONE));
-        queue.push(event(0), Class::Reply);
+        push(&queue, event(0), Class::Reply);
         queue.relief().await;
-        queue.push(event(0), Class::Reply);
+        push(&queue, event(0), Class::Reply);
         let waiting = tokio::spawn({
             let queue = queue.clone();
             async move { queue.relief().await }
@@ -491,7 +524,7 @@ mod tests {
                             }
                             Class::Resumable => load(&expected, &[Class::Resumable]) < (frames / 2).max(1),
                         };
-                        let pushed = queue.push(message, class);
+                        let pushed = push(&queue, message, class);
                         prop_assert_eq!(pushed, if room { Pushed::Taken } else { Pushed::Full }, "{:?}", class);
                         if room {
                             expected.push_back((class, (subscription, number)));

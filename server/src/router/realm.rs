@@ -6,7 +6,9 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     net::IpAddr,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -16,7 +18,7 @@ use std::{
 use shared::{
     platform::PlatformRef,
     wamp::{
-        CodecId, Join, Link, Message, Peer, SessionId, Uri,
+        CodecId, Join, Link, Message, Payload, Peer, SessionId, Uri,
         router::{ConnectionId, Input, Principal, RouterConfig, Stats},
         transport::memory,
     },
@@ -28,12 +30,19 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{peer_queue::PeerQueue, queue::Outbound, realms::Equipment, state::RealmState};
+use super::{peer_queue::PeerQueue, queue::Outbound, realms::Equipment, state::RealmState, wakes::Wakes};
 use crate::config::ConnectionLimits;
 
-/// Messages that one reader may cause before everybody else gets a turn: above all those who write them out. Otherwise
-/// who publishes fast to many would fill their queues before they had a chance to empty them.
-const TURN: u64 = 128;
+/// Messages that one reader hands on before everybody else gets a turn: above all those who write out what came of them.
+/// Otherwise who publishes fast would fill the queues of others before they had a chance to empty them. Far less than a
+/// queue holds; more than one, so that whoever writes finds several at once and sends them by one system call.
+const TURN: usize = 128;
+
+/// The same in bytes of arguments.
+const TURN_BYTES: usize = 64 * 1024;
+
+/// The same for messages caused, over all receivers: nobody waits longer because one topic has many subscribers.
+const TURN_CAUSED: u64 = 4096;
 
 /// What is in a realm.
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,8 +102,14 @@ pub(super) struct Shared {
 impl Shared {
     /// Has something done, and sets the alarm for what comes of it. A panic in there costs whoever caused it.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut RealmState) -> T) -> T {
+        self.with_later(&mut Wakes::default(), act)
+    }
+
+    /// The same, but whoever has something to write then is woken when `wakes` are flushed.
+    fn with_later<T>(&self, wakes: &mut Wakes, act: impl FnOnce(&mut RealmState) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let done = act(&mut state);
+        wakes.append(&mut state.wakes);
         if let Some(earlier) = state.earlier_alarm() {
             self.alarm.send_replace(Some(earlier));
         }
@@ -172,13 +187,17 @@ impl RealmHandle {
         };
         let attached = self.attach(codec, principal, queue, None);
         self.runtime.spawn(async move {
+            let mut burst = Burst::default();
             loop {
-                let message = tokio::select! {
-                    message = far.incoming.receive() => message,
-                    () = ended.cancelled() => None,
+                let next = async {
+                    tokio::select! {
+                        message = far.incoming.receive() => message,
+                        () = ended.cancelled() => None,
+                    }
                 };
-                let Some(message) = message else { break };
-                attached.deliver(message).end().await;
+                let Some(message) = burst.before(next).await else { break };
+                attached.deliver(message, &mut burst);
+                burst.turn().await;
             }
         });
         link
@@ -211,7 +230,6 @@ impl RealmHandle {
         let realm = Arc::clone(&self.shared);
         Attached {
             seat: RwLock::new(Seat { connection, realm }),
-            caused: AtomicU64::new(0),
         }
     }
 
@@ -278,20 +296,44 @@ impl RealmHandle {
     }
 }
 
-/// Whether a reader may go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Turn {
-    GoesOn,
-    Over,
+/// What a reader hands on before it waits for more, or before others have their turn.
+#[derive(Debug, Default)]
+pub(crate) struct Burst {
+    /// Whoever has something to write of it.
+    wakes: Wakes,
+    /// Messages handed on in this turn.
+    handed_on: usize,
+    /// Bytes of their arguments.
+    bytes: usize,
+    /// Messages caused by them.
+    caused: u64,
 }
 
-impl Turn {
-    /// Before the next message: waits for the next turn if this one is over.
-    pub(crate) async fn end(self) {
-        match self {
-            Self::GoesOn => {}
-            Self::Over => tokio::task::yield_now().await,
+impl Burst {
+    /// Before the reader waits for anything: has written out what it has handed on.
+    pub(crate) fn flush(&mut self) {
+        (self.handed_on, self.bytes, self.caused) = (0, 0, 0);
+        self.wakes.flush();
+    }
+
+    /// Gets what comes next, and flushes first if that is not there yet.
+    async fn before<T>(&mut self, next: impl Future<Output = T>) -> T {
+        let mut next = pin!(next);
+        poll_fn(|context| {
+            let polled = next.as_mut().poll(context);
+            if polled.is_pending() {
+                self.flush();
+            }
+            polled
+        })
+        .await
+    }
+
+    /// Before the next message: if the turn is over, gives all others theirs.
+    pub(crate) async fn turn(&mut self) {
+        if self.handed_on >= TURN || self.bytes >= TURN_BYTES || self.caused >= TURN_CAUSED {
+            self.flush();
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -299,8 +341,6 @@ impl Turn {
 /// A connection of a realm, held by its reader. Dropping it detaches the connection.
 pub(crate) struct Attached {
     seat: RwLock<Seat>,
-    /// Messages caused in this turn.
-    caused: AtomicU64,
 }
 
 /// A connection and its realm.
@@ -317,8 +357,12 @@ impl Drop for Seat {
 
 impl Attached {
     fn with<T>(&self, act: impl FnOnce(&mut RealmState, ConnectionId) -> T) -> T {
+        self.with_later(&mut Wakes::default(), act)
+    }
+
+    fn with_later<T>(&self, wakes: &mut Wakes, act: impl FnOnce(&mut RealmState, ConnectionId) -> T) -> T {
         let seat = self.seat.read().unwrap_or_else(PoisonError::into_inner);
-        seat.realm.with(|state| act(state, seat.connection))
+        seat.realm.with_later(wakes, |state| act(state, seat.connection))
     }
 
     pub(super) fn is_in(&self, realm: &RealmHandle) -> bool {
@@ -336,13 +380,11 @@ impl Attached {
         drop(former);
     }
 
-    /// Hands over what was received.
-    pub(crate) fn deliver(&self, message: Message) -> Turn {
-        let caused = self.with(|state, connection| state.message(connection, message));
-        let caused = self.caused.load(Ordering::Relaxed) + caused;
-        // Only the task of the connection counts here.
-        self.caused.store(caused % TURN, Ordering::Relaxed);
-        if caused < TURN { Turn::GoesOn } else { Turn::Over }
+    /// Hands over what was received. What comes of it is written out when the burst is flushed.
+    pub(crate) fn deliver(&self, message: Message, burst: &mut Burst) {
+        burst.handed_on += 1;
+        burst.bytes += message.payload().map_or(0, Payload::size);
+        burst.caused += self.with_later(&mut burst.wakes, |state, connection| state.message(connection, message));
     }
 
     /// Ends the session for a frame that is no message.
@@ -370,7 +412,7 @@ impl Attached {
 #[cfg(test)]
 mod tests {
     use shared::wamp::{
-        Payload, RequestId,
+        RequestId,
         message::{Hello, HelloDetails, Publish, PublishOptions, Subscribe, SubscribeOptions},
         router::Open,
     };
@@ -382,7 +424,7 @@ mod tests {
 
     async fn joined(realm: &RealmHandle) -> (Attached, Arc<Outbound>) {
         let queue = Arc::new(Outbound::new(QueueLimits {
-            frames: 2 * TURN as usize,
+            frames: 2 * TURN,
             ..QueueLimits::default()
         }));
         let attached = realm.attach_socket(CodecId::Json, Principal::default(), queue.clone(), Place::Unix);
@@ -390,7 +432,7 @@ mod tests {
             realm: Uri::unchecked(REALM),
             details: HelloDetails::default(),
         };
-        attached.deliver(Message::Hello(Box::new(hello))).end().await;
+        attached.deliver(Message::Hello(Box::new(hello)), &mut Burst::default());
         assert!(queue.is_welcomed());
         (attached, queue)
     }
@@ -409,7 +451,7 @@ mod tests {
             options: SubscribeOptions::default(),
             topic: topic.clone(),
         };
-        subscriber.deliver(Message::Subscribe(subscribe)).end().await;
+        subscriber.deliver(Message::Subscribe(subscribe), &mut Burst::default());
         let reading = tokio::spawn(async move {
             let mut events = 0;
             while events < EVENTS {
@@ -421,6 +463,7 @@ mod tests {
             events
         });
         let (publisher, _queue) = joined(&realm).await;
+        let mut burst = Burst::default();
         for _ in 0..EVENTS {
             let publish = Publish {
                 request,
@@ -428,8 +471,10 @@ mod tests {
                 topic: topic.clone(),
                 payload: Payload::empty(CodecId::Json),
             };
-            publisher.deliver(Message::Publish(Box::new(publish))).end().await;
+            publisher.deliver(Message::Publish(Box::new(publish)), &mut burst);
+            burst.turn().await;
         }
+        drop(burst);
         assert_eq!(reading.await.expect("it ends"), EVENTS);
         assert_eq!(realm.stats().slow_peers, 0);
     }

@@ -21,6 +21,7 @@ use super::{
     queue::Pushed,
     realm::{Place, RealmStats, Shared},
     realms::Equipment,
+    wakes::Wakes,
 };
 use crate::{
     auth::{Attempt, Guard},
@@ -60,6 +61,8 @@ pub(super) struct RealmState {
     slow_peers: u64,
     /// Messages sent since the beginning.
     sent: u64,
+    /// Writers to wake when the lock is free again.
+    pub(super) wakes: Wakes,
     /// Empty between inputs.
     outputs: Vec<Output>,
     origin: Instant,
@@ -96,6 +99,7 @@ impl RealmState {
             closed: false,
             slow_peers: 0,
             sent: 0,
+            wakes: Wakes::default(),
             outputs: Vec::new(),
             origin: Instant::now(),
             alarm: None,
@@ -274,7 +278,7 @@ impl RealmState {
             Class::Reply | Class::Invocation | Class::Event | Class::Resumable => None,
         };
         let peer = self.peers.get(&connection)?;
-        let pushed = peer.queue.push(&message, class);
+        let pushed = peer.queue.push(&message, class, &mut self.wakes);
         if let Some(session) = over {
             self.forget(session);
         }
