@@ -108,9 +108,9 @@ async fn answer(realm: &RealmHandle, roots: Arc<Roots>, main: Handle) -> Result<
 
 async fn start(roots: Arc<Roots>, invocation: Invocation) -> Result<SessionStarted, NodeError> {
     let unknown = || NodeError::new(ErrorKind::NotAuthorized, "The router did not say who is calling.");
-    let session = invocation.details.caller.ok_or_else(unknown)?;
-    let login = invocation.details.caller_authid.as_deref().ok_or_else(unknown)?;
-    let role = invocation.details.caller_authrole.as_deref().ok_or_else(unknown)?;
+    let session = invocation.details.caller.session().ok_or_else(unknown)?;
+    let login = invocation.details.caller.authid().ok_or_else(unknown)?;
+    let role = invocation.details.caller.authrole().ok_or_else(unknown)?;
     let (request,): (StartSession,) = invocation.payload.decode_args()?;
     roots.start(session, login.to_owned(), role.to_owned(), request).await
 }

@@ -154,9 +154,9 @@ fn the_callee_knows_who_calls_and_what_was_called() {
             .expect("a result");
         let (procedure, details) = seen.borrow_mut().take().expect("a call");
         assert_eq!(procedure, "root.a.b");
-        assert_eq!(details.caller, Some(caller.session().session));
-        assert_eq!(details.caller_authid.as_deref(), Some("ann"));
-        assert_eq!(details.caller_authrole.as_deref(), Some("node"));
+        assert_eq!(details.caller.session(), Some(caller.session().session));
+        assert_eq!(details.caller.authid(), Some("ann"));
+        assert_eq!(details.caller.authrole(), Some("node"));
         assert_eq!(details.trace.as_deref(), Some("t1"));
     });
 }

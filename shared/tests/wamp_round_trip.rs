@@ -353,11 +353,10 @@ fn invocation_details() -> impl Strategy<Value = InvocationDetails> {
     )
         .prop_map(
             |(who, procedure, (receive_progress, progress), timeout, trace, passthru)| {
-                let (caller, caller_authid, caller_authrole) = who;
+                let (session, authid, authrole) = who;
+                let name = |text: Option<String>| text.as_deref().map(Name::from);
                 InvocationDetails {
-                    caller,
-                    caller_authid: caller_authid.as_deref().map(Name::from),
-                    caller_authrole: caller_authrole.as_deref().map(Name::from),
+                    caller: Disclosed::new(session, name(authid), name(authrole)),
                     procedure,
                     receive_progress,
                     progress,

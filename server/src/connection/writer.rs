@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use bytes::BytesMut;
 use shared::wamp::{CodecId, Message, message::code, router::Outgoing as Queued, uri::error};
 
 use super::{
@@ -21,13 +22,15 @@ pub(super) const INVALID_TEXT: &str = "coati.close.invalid_text";
 pub(super) async fn run(sink: &mut impl Outgoing, codec: CodecId, queue: &Outbound, attached: &Attached) {
     loop {
         queue.filled().await;
+        // Frames are made in it one after the other; an idle connection has none.
+        let mut buffer = BytesMut::new();
         // Everything that is there goes into as few system calls as possible.
         while let Some((action, room)) = queue.try_next() {
             if room {
                 attached.has_room();
             }
             let written = match action {
-                Next::Message(message) => write(sink, codec, message, attached).await,
+                Next::Message(message) => write(sink, codec, message, attached, &mut buffer).await,
                 Next::Ping => sink.ping().await,
                 Next::Pong(bytes) => sink.pong(bytes).await,
                 Next::Close(reason) => return sink.farewell(reason.as_str()).await,
@@ -47,8 +50,9 @@ async fn write(
     codec: CodecId,
     mut message: Arc<Queued>,
     attached: &Attached,
+    buffer: &mut BytesMut,
 ) -> Result<(), Gone> {
-    let bytes = Queued::take_frame(&mut message, codec);
+    let bytes = Queued::take_frame(&mut message, codec, buffer);
     let largest = sink.largest();
     let fits = if bytes.len() <= largest {
         Some(bytes)

@@ -90,9 +90,9 @@ impl Who {
     pub(crate) fn called(details: InvocationDetails) -> Self {
         Self {
             identity: Rc::new(Identity {
-                session: details.caller,
-                authid: details.caller_authid.as_deref().map(str::to_owned),
-                authrole: details.caller_authrole.as_deref().map(str::to_owned),
+                session: details.caller.session(),
+                authid: details.caller.authid().map(str::to_owned),
+                authrole: details.caller.authrole().map(str::to_owned),
             }),
             trace: details.trace.map(|trace| Trace::Text(trace.into())),
         }

@@ -189,7 +189,7 @@ impl Streams {
         let (name, more): (String, u32) = invocation.payload.decode_args()?;
         let found = self.0.borrow().get(&name).cloned();
         let found = found.filter(|_| !fault::is(Fault::GrantLost));
-        if let Some(allowance) = found.filter(|allowance| allowance.reader == invocation.details.caller) {
+        if let Some(allowance) = found.filter(|allowance| allowance.reader == invocation.details.caller.session()) {
             let left = allowance.left.get().saturating_add(more as usize);
             allowance.left.set(left.min(WINDOW));
             if let Some(waker) = allowance.waker.take() {

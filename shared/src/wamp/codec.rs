@@ -8,7 +8,7 @@ mod writer;
 
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use element::{Element, Elements, Kind};
@@ -118,13 +118,13 @@ impl CodecId {
     /// # Errors
     /// If the frame is not exactly one message.
     pub fn decode(self, frame: Bytes) -> Result<Message, DecodeError> {
-        Message::from_frame(self, &frame)
+        Message::from_frame(self, frame)
     }
 
     /// The frame of a message. Arguments in this codec are copied as they are, others are transcoded.
     #[must_use]
     pub fn encode(self, message: &Message) -> Bytes {
-        message.to_frame(self)
+        message.to_frame(self, &mut BytesMut::new())
     }
 
     /// Finds the elements of the list that a frame is.
@@ -149,7 +149,7 @@ impl CodecId {
 
     /// How many bytes options or details take, nearly.
     pub(crate) fn size_of_details(self, details: &impl Details) -> usize {
-        let mut writer = FrameWriter::new(self, 1, 64);
+        let mut writer = FrameWriter::new(self, 1, BytesMut::with_capacity(64));
         writer.details(details);
         writer.finish().len()
     }

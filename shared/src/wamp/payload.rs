@@ -164,6 +164,15 @@ impl Payload {
         self.codec.value_from_slice(bytes).map_err(|text| undecodable(&text))
     }
 
+    /// As [`Self::transcode`], when these are not needed any more.
+    pub(crate) fn into_codec(mut self, to: CodecId) -> Result<Self> {
+        if to == self.codec || self.is_empty() {
+            self.codec = to;
+            return Ok(self);
+        }
+        self.transcode(to)
+    }
+
     /// The same arguments in another codec; the same bytes if it is the same codec.
     ///
     /// Between JSON and the binary codecs, bytes travel as text of NUL + base64. What JSON cannot say is bent to it

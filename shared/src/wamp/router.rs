@@ -419,14 +419,11 @@ impl Router {
         let history = History::new(std::mem::take(&mut config.history));
         let ids = IdGenerator::new(config.seed);
         let retained = Retained::new(config.retention);
+        // One above all that are drawn.
+        let (session, nobody) = (SessionId::wrapped(MAX_ID), Name::from(""));
         let own = Arc::new(Member {
-            // One above all that are drawn.
-            session: SessionId::wrapped(MAX_ID),
-            connection: OWN,
-            codec: CodecId::Msgpack,
-            authid: Name::from(""),
-            authrole: Name::from(""),
             meta: true,
+            ..Member::new(session, (OWN, CodecId::Msgpack), (nobody.clone(), nobody))
         });
         let mut router = Self {
             retained,

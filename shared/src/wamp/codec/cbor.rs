@@ -1,5 +1,6 @@
 //! Finds the elements of a CBOR frame (RFC 8949), and encodes values.
 
+use bytes::BufMut;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{DEPTH_LIMIT, DecodeError, DecodeErrorKind, Elements, Kind};
@@ -167,12 +168,12 @@ impl<'a> Scanner<'a> {
 }
 
 /// Writes major type and argument in the shortest form.
-pub(crate) fn write_head(buffer: &mut Vec<u8>, major: u8, argument: u64) {
+pub(crate) fn write_head(buffer: &mut impl BufMut, major: u8, argument: u64) {
     let major = major << 5;
     let bytes = argument.to_be_bytes();
     let (info, width) = match argument {
         0..=23 => {
-            buffer.push(major | bytes[7]);
+            buffer.put_u8(major | bytes[7]);
             return;
         }
         24..=0xff => (24, 1),
@@ -180,8 +181,8 @@ pub(crate) fn write_head(buffer: &mut Vec<u8>, major: u8, argument: u64) {
         0x1_0000..=0xffff_ffff => (26, 4),
         _ => (27, 8),
     };
-    buffer.push(major | info);
-    buffer.extend_from_slice(&bytes[8 - width..]);
+    buffer.put_u8(major | info);
+    buffer.put_slice(&bytes[8 - width..]);
 }
 
 /// Appends a value.

@@ -16,38 +16,81 @@ pub(crate) enum Kind {
 }
 
 /// One element of a frame.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Element {
     pub(crate) kind: Kind,
-    pub(crate) range: Range<usize>,
+    /// Its bytes stand for themselves: text without escapes.
+    pub(crate) plain: bool,
+    start: usize,
+    end: usize,
+}
+
+impl Element {
+    const NONE: Self = Self {
+        kind: Kind::Other,
+        plain: false,
+        start: 0,
+        end: 0,
+    };
+
+    pub(crate) const fn range(self) -> Range<usize> {
+        self.start..self.end
+    }
 }
 
 /// No message has more elements: ERROR with both kinds of arguments.
 const MOST: usize = 7;
 
 /// The elements of a frame.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Elements {
-    elements: [Option<Element>; MOST],
+    elements: [Element; MOST],
     count: usize,
 }
 
+impl Default for Elements {
+    fn default() -> Self {
+        Self {
+            elements: [Element::NONE; MOST],
+            count: 0,
+        }
+    }
+}
+
 impl Elements {
-    pub(crate) fn push(&mut self, kind: Kind, range: Range<usize>) -> Result<(), DecodeError> {
-        let slot = self
-            .elements
-            .get_mut(self.count)
-            .ok_or_else(|| DecodeError::new(DecodeErrorKind::BadLayout, "more elements than any message has"))?;
-        *slot = Some(Element { kind, range });
+    /// Adds an element; false if no message has as many.
+    #[must_use]
+    pub(crate) fn add(&mut self, kind: Kind, plain: bool, range: Range<usize>) -> bool {
+        let Some(slot) = self.elements.get_mut(self.count) else {
+            return false;
+        };
+        let Range { start, end } = range;
+        *slot = Element {
+            kind,
+            plain,
+            start,
+            end,
+        };
         self.count += 1;
-        Ok(())
+        true
+    }
+
+    /// As [`Self::add`], of a codec that needs no escapes.
+    pub(crate) fn push(&mut self, kind: Kind, range: Range<usize>) -> Result<(), DecodeError> {
+        self.add(kind, true, range).then_some(()).ok_or_else(Self::too_many)
+    }
+
+    pub(crate) fn too_many() -> DecodeError {
+        DecodeError::new(DecodeErrorKind::BadLayout, "more elements than any message has")
     }
 
     pub(crate) const fn len(&self) -> usize {
         self.count
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<&Element> {
-        self.elements.get(index).and_then(Option::as_ref)
+    pub(crate) fn get(&self, index: usize) -> Option<Element> {
+        (index < self.count)
+            .then(|| self.elements.get(index).copied())
+            .flatten()
     }
 }

@@ -53,233 +53,260 @@ pub(crate) fn plain_number(bytes: &[u8]) -> Option<u64> {
     }
 }
 
-/// The text, if it is written without escapes.
+/// The text of a string that was found to have no escapes.
 pub(crate) fn plain_text(bytes: &[u8]) -> Option<&str> {
     let inner = bytes.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    if plain(inner) < inner.len() {
-        return None;
-    }
     std::str::from_utf8(inner).ok()
 }
 
 /// Finds the elements of the list that the frame is, checking all of it.
 pub(crate) fn split(frame: &[u8]) -> Result<Elements, DecodeError> {
-    let mut scanner = Scanner { bytes: frame, at: 0 };
     let mut elements = Elements::default();
-    scanner.space();
-    if scanner.peek() != Some(b'[') {
-        return Err(DecodeError::new(DecodeErrorKind::BadLayout, "a message is a list"));
-    }
-    scanner.at += 1;
-    scanner.space();
-    if scanner.peek() == Some(b']') {
-        scanner.at += 1;
-    } else {
-        loop {
-            scanner.space();
-            let start = scanner.at;
-            scanner.value(DEPTH_LIMIT - 1)?;
-            elements.push(kind(frame.get(start).copied().unwrap_or(0)), start..scanner.at)?;
-            scanner.space();
-            match scanner.next() {
-                Some(b',') => {}
-                Some(b']') => break,
-                _ => return Err(scanner.wrong("expected ',' or ']'")),
-            }
-        }
-    }
-    scanner.space();
-    if scanner.at == frame.len() {
-        Ok(elements)
-    } else {
-        Err(scanner.wrong("bytes after the message"))
+    match message(frame, &mut elements) {
+        Ok(()) => Ok(elements),
+        Err(fault) => Err(fault.into()),
     }
 }
 
-struct Scanner<'a> {
-    bytes: &'a [u8],
-    at: usize,
+/// What is wrong and where. So small that it fits into a register: each step of the scanner could return one.
+#[derive(Clone, Copy, Debug)]
+struct Fault(Wrong, u32);
+
+#[derive(Clone, Copy, Debug)]
+enum Wrong {
+    NoList,
+    TooManyElements,
+    TooDeep,
+    BytesAfter,
+    Value,
+    Separator,
+    Key,
+    Colon,
+    Digit,
+    OutOfRange,
+    HexDigits,
+    Escape,
+    HalfSurrogate,
+    Control,
+    NoQuote,
+    NotText,
 }
 
-impl Scanner<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+impl From<Fault> for DecodeError {
+    fn from(Fault(wrong, at): Fault) -> Self {
+        let text = match wrong {
+            Wrong::NoList => return Self::new(DecodeErrorKind::BadLayout, "a message is a list"),
+            Wrong::TooManyElements => return Elements::too_many(),
+            Wrong::TooDeep => return Self::too_deep(),
+            Wrong::BytesAfter => "bytes after the message",
+            Wrong::Value => "expected a value",
+            Wrong::Separator => "expected ',' or the end of a list or map",
+            Wrong::Key => "expected a key",
+            Wrong::Colon => "expected ':'",
+            Wrong::Digit => "expected a digit",
+            Wrong::OutOfRange => "number out of range",
+            Wrong::HexDigits => "expected four hexadecimal digits",
+            Wrong::Escape => "unknown escape",
+            Wrong::HalfSurrogate => "half a surrogate pair",
+            Wrong::Control => "control character in a string",
+            Wrong::NoQuote => "string without end",
+            Wrong::NotText => "not UTF-8",
+        };
+        Self::malformed(text, usize::try_from(at).unwrap_or(usize::MAX))
     }
+}
 
-    fn next(&mut self) -> Option<u8> {
-        let byte = self.peek();
-        self.at += 1;
-        byte
+/// Each of the functions below passes something that starts at a place, and returns the place after it. No state but
+/// that: it stays in a register.
+type Passed = Result<usize, Fault>;
+
+#[cold]
+fn wrong<T>(wrong: Wrong, at: usize) -> Result<T, Fault> {
+    Err(Fault(wrong, u32::try_from(at).unwrap_or(u32::MAX)))
+}
+
+fn message(bytes: &[u8], elements: &mut Elements) -> Result<(), Fault> {
+    let start = space(bytes, 0);
+    if byte(bytes, start) != b'[' {
+        return wrong(Wrong::NoList, start);
     }
-
-    fn wrong(&self, text: &str) -> DecodeError {
-        DecodeError::malformed(text, self.at.min(self.bytes.len()))
-    }
-
-    fn space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
-            self.at += 1;
-        }
-    }
-
-    /// Passes one value. `depth` = how many more levels may be opened.
-    fn value(&mut self, depth: usize) -> Result<(), DecodeError> {
-        match self.peek() {
-            Some(b'"') => self.string(),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b'[' | b'{') if depth == 0 => Err(DecodeError::too_deep()),
-            Some(b'[') => self.members(depth, b']', |scanner, depth| scanner.value(depth)),
-            Some(b'{') => self.members(depth, b'}', |scanner, depth| {
-                if scanner.peek() != Some(b'"') {
-                    return Err(scanner.wrong("expected a key"));
-                }
-                scanner.string()?;
-                scanner.space();
-                if scanner.next() != Some(b':') {
-                    return Err(scanner.wrong("expected ':'"));
-                }
-                scanner.space();
-                scanner.value(depth)
-            }),
-            Some(b't') => self.literal(b"true"),
-            Some(b'f') => self.literal(b"false"),
-            Some(b'n') => self.literal(b"null"),
-            _ => Err(self.wrong("expected a value")),
-        }
-    }
-
-    fn members(
-        &mut self,
-        depth: usize,
-        end: u8,
-        member: impl Fn(&mut Self, usize) -> Result<(), DecodeError>,
-    ) -> Result<(), DecodeError> {
-        self.at += 1;
-        self.space();
-        if self.peek() == Some(end) {
-            self.at += 1;
-            return Ok(());
-        }
-        loop {
-            self.space();
-            member(self, depth - 1)?;
-            self.space();
-            match self.next() {
-                Some(b',') => {}
-                Some(byte) if byte == end => return Ok(()),
-                _ => return Err(self.wrong("expected ',' or the end of a list or map")),
-            }
-        }
-    }
-
-    fn literal(&mut self, literal: &[u8]) -> Result<(), DecodeError> {
-        if self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(literal)) {
-            self.at += literal.len();
-            Ok(())
+    let end = members(bytes, start, b']', |at| {
+        let plain = plain_string(bytes, at);
+        let end = plain.map_or_else(|| value(bytes, at, DEPTH_LIMIT - 1), Ok)?;
+        if elements.add(kind(byte(bytes, at)), plain.is_some(), at..end) {
+            Ok(end)
         } else {
-            Err(self.wrong("expected a value"))
+            wrong(Wrong::TooManyElements, at)
         }
-    }
-
-    /// Passes a string. Escapes of half a surrogate pair are refused: no Rust string can hold them.
-    fn string(&mut self) -> Result<(), DecodeError> {
-        self.at += 1;
-        let start = self.at;
-        loop {
-            self.at += plain(self.bytes.get(self.at..).unwrap_or_default());
-            match self.next() {
-                Some(b'"') => return self.is_text(start),
-                Some(b'\\') => match self.next() {
-                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {}
-                    Some(b'u') => match self.hex4()? {
-                        0xd800..=0xdbff => {
-                            let low = self.next() == Some(b'\\')
-                                && self.next() == Some(b'u')
-                                && matches!(self.hex4()?, 0xdc00..=0xdfff);
-                            if !low {
-                                return Err(self.wrong("half a surrogate pair"));
-                            }
-                        }
-                        0xdc00..=0xdfff => return Err(self.wrong("half a surrogate pair")),
-                        _ => {}
-                    },
-                    _ => return Err(self.wrong("unknown escape")),
-                },
-                Some(0..=0x1f) => return Err(self.wrong("control character in a string")),
-                Some(_) => {}
-                None => return Err(self.wrong("string without end")),
-            }
-        }
-    }
-
-    /// Whether what was passed since `start` is UTF-8. Only strings can hold bytes beyond ASCII.
-    fn is_text(&self, start: usize) -> Result<(), DecodeError> {
-        let passed = self.bytes.get(start..self.at).unwrap_or_default();
-        if passed.is_ascii() {
-            return Ok(());
-        }
-        match std::str::from_utf8(passed) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(DecodeError::malformed("not UTF-8", start + error.valid_up_to())),
-        }
-    }
-
-    fn hex4(&mut self) -> Result<u32, DecodeError> {
-        let mut number = 0;
-        for _ in 0..4 {
-            let digit = self.next().and_then(|byte| char::from(byte).to_digit(16));
-            number = number * 16 + digit.ok_or_else(|| self.wrong("expected four hexadecimal digits"))?;
-        }
-        Ok(number)
-    }
-
-    fn digits(&mut self) -> Result<(), DecodeError> {
-        let start = self.at;
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.at += 1;
-        }
-        if self.at > start {
-            Ok(())
-        } else {
-            Err(self.wrong("expected a digit"))
-        }
-    }
-
-    fn number(&mut self) -> Result<(), DecodeError> {
-        let start = self.at;
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        if self.peek() == Some(b'0') {
-            self.at += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        let mut large = self.at - start > 300;
-        if let Some(b'e' | b'E') = self.peek() {
-            self.at += 1;
-            large = true;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        // Only such numbers can be too large for f64, which no reader could take.
-        if large && !self.is_finite(start) {
-            return Err(self.wrong("number out of range"));
-        }
+    })?;
+    let end = space(bytes, end);
+    if end == bytes.len() {
         Ok(())
+    } else {
+        wrong(Wrong::BytesAfter, end)
     }
+}
 
-    fn is_finite(&self, start: usize) -> bool {
-        let bytes = self.bytes.get(start..self.at).unwrap_or_default();
-        let text = std::str::from_utf8(bytes).unwrap_or_default();
-        text.parse::<f64>().is_ok_and(f64::is_finite)
+/// The byte at a place; after the end 0, which JSON has nowhere.
+fn byte(bytes: &[u8], at: usize) -> u8 {
+    bytes.get(at).copied().unwrap_or(0)
+}
+
+fn space(bytes: &[u8], mut at: usize) -> usize {
+    while let b' ' | b'\t' | b'\n' | b'\r' = byte(bytes, at) {
+        at += 1;
     }
+    at
+}
+
+/// `depth` = how many more levels may be opened.
+fn value(bytes: &[u8], at: usize, depth: usize) -> Passed {
+    match byte(bytes, at) {
+        b'"' => string(bytes, at),
+        b'-' | b'0'..=b'9' => number(bytes, at),
+        b'[' | b'{' if depth == 0 => wrong(Wrong::TooDeep, at),
+        b'[' => members(bytes, at, b']', |at| value(bytes, at, depth - 1)),
+        b'{' => members(bytes, at, b'}', |at| {
+            if byte(bytes, at) != b'"' {
+                return wrong(Wrong::Key, at);
+            }
+            let at = space(bytes, string(bytes, at)?);
+            if byte(bytes, at) != b':' {
+                return wrong(Wrong::Colon, at);
+            }
+            value(bytes, space(bytes, at + 1), depth - 1)
+        }),
+        b't' => literal(bytes, at, b"true"),
+        b'f' => literal(bytes, at, b"false"),
+        b'n' => literal(bytes, at, b"null"),
+        _ => wrong(Wrong::Value, at),
+    }
+}
+
+/// A list or a map, from its opening bracket.
+#[inline]
+fn members(bytes: &[u8], at: usize, end: u8, mut member: impl FnMut(usize) -> Passed) -> Passed {
+    let mut at = space(bytes, at + 1);
+    if byte(bytes, at) == end {
+        return Ok(at + 1);
+    }
+    loop {
+        at = space(bytes, member(at)?);
+        match byte(bytes, at) {
+            b',' => at = space(bytes, at + 1),
+            found if found == end => return Ok(at + 1),
+            _ => return wrong(Wrong::Separator, at),
+        }
+    }
+}
+
+fn literal(bytes: &[u8], at: usize, literal: &[u8]) -> Passed {
+    if bytes.get(at..).is_some_and(|rest| rest.starts_with(literal)) {
+        Ok(at + literal.len())
+    } else {
+        wrong(Wrong::Value, at)
+    }
+}
+
+/// A string without escapes; none if it is anything else.
+fn plain_string(bytes: &[u8], at: usize) -> Option<usize> {
+    if byte(bytes, at) != b'"' {
+        return None;
+    }
+    let inner = bytes.get(at + 1..)?;
+    let inner = inner.get(..plain(inner))?;
+    let end = at + 1 + inner.len();
+    (byte(bytes, end) == b'"' && (inner.is_ascii() || std::str::from_utf8(inner).is_ok())).then_some(end + 1)
+}
+
+fn string(bytes: &[u8], start: usize) -> Passed {
+    if let Some(end) = plain_string(bytes, start) {
+        return Ok(end);
+    }
+    let mut at = start + 1;
+    loop {
+        at += plain(bytes.get(at..).unwrap_or_default());
+        match bytes.get(at) {
+            Some(b'"') => break,
+            Some(b'\\') => at = escape(bytes, at + 1)?,
+            Some(_) => return wrong(Wrong::Control, at),
+            None => return wrong(Wrong::NoQuote, at),
+        }
+    }
+    // Only strings can hold bytes beyond ASCII.
+    match std::str::from_utf8(bytes.get(start..at).unwrap_or_default()) {
+        Ok(_) => Ok(at + 1),
+        Err(error) => wrong(Wrong::NotText, start + error.valid_up_to()),
+    }
+}
+
+/// What follows a backslash. Half a surrogate pair is refused: no Rust string can hold it.
+fn escape(bytes: &[u8], at: usize) -> Passed {
+    match byte(bytes, at) {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 1),
+        b'u' => match hex4(bytes, at + 1)? {
+            0xd800..=0xdbff => {
+                let has_low = byte(bytes, at + 5) == b'\\'
+                    && byte(bytes, at + 6) == b'u'
+                    && matches!(hex4(bytes, at + 7)?, 0xdc00..=0xdfff);
+                if has_low {
+                    Ok(at + 11)
+                } else {
+                    wrong(Wrong::HalfSurrogate, at)
+                }
+            }
+            0xdc00..=0xdfff => wrong(Wrong::HalfSurrogate, at),
+            _ => Ok(at + 5),
+        },
+        _ => wrong(Wrong::Escape, at),
+    }
+}
+
+fn hex4(bytes: &[u8], at: usize) -> Result<u32, Fault> {
+    let mut number = 0;
+    for at in at..at + 4 {
+        match char::from(byte(bytes, at)).to_digit(16) {
+            Some(digit) => number = number * 16 + digit,
+            None => return wrong(Wrong::HexDigits, at),
+        }
+    }
+    Ok(number)
+}
+
+fn digits(bytes: &[u8], start: usize) -> Passed {
+    let mut at = start;
+    while byte(bytes, at).is_ascii_digit() {
+        at += 1;
+    }
+    if at > start { Ok(at) } else { wrong(Wrong::Digit, at) }
+}
+
+fn number(bytes: &[u8], start: usize) -> Passed {
+    let whole = start + usize::from(byte(bytes, start) == b'-');
+    let mut at = if byte(bytes, whole) == b'0' {
+        whole + 1
+    } else {
+        digits(bytes, whole)?
+    };
+    if byte(bytes, at) == b'.' {
+        at = digits(bytes, at + 1)?;
+    }
+    let mut is_large = at - start > 300;
+    if let b'e' | b'E' = byte(bytes, at) {
+        is_large = true;
+        let has_sign = matches!(byte(bytes, at + 1), b'+' | b'-');
+        at = digits(bytes, at + 1 + usize::from(has_sign))?;
+    }
+    // Only such numbers can be too large for f64, which no reader could take.
+    if is_large && !is_finite(bytes.get(start..at).unwrap_or_default()) {
+        return wrong(Wrong::OutOfRange, at);
+    }
+    Ok(at)
+}
+
+fn is_finite(number: &[u8]) -> bool {
+    let text = std::str::from_utf8(number).unwrap_or_default();
+    text.parse::<f64>().is_ok_and(f64::is_finite)
 }
 
 #[cfg(test)]
@@ -372,6 +399,23 @@ mod tests {
             }
         }
         assert!(split(b"[1,\xc3\xbc]").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (frame, text) in [
+            (&b"[1,x]"[..], "expected a value at byte 3"),
+            (b"[1,{\"a\" 2}]", "expected ':' at byte 8"),
+            (b"[1,\"a\\x\"]", "unknown escape at byte 6"),
+            (b"[1,\"abc\xff\"]", "not UTF-8 at byte 7"),
+            (b"[1,\"abc", "string without end at byte 7"),
+            (b"[1] 2", "bytes after the message at byte 4"),
+        ] {
+            assert_eq!(
+                split(frame).map(|found| found.len()).map_err(|error| error.text),
+                Err(text.to_owned())
+            );
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Writes the elements of a frame one after the other, in any codec.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
 use super::{CodecId, cbor, json};
@@ -17,20 +17,19 @@ pub(crate) trait Details {
 /// Builds one frame.
 pub(crate) struct FrameWriter {
     codec: CodecId,
-    buffer: Vec<u8>,
+    buffer: BytesMut,
     first: bool,
 }
 
 impl FrameWriter {
-    /// A frame of `count` elements.
-    pub(crate) fn new(codec: CodecId, count: u8, size_hint: usize) -> Self {
-        let mut buffer = Vec::with_capacity(size_hint);
-        match codec {
-            CodecId::Json => buffer.push(b'['),
+    /// A frame of `count` elements, in an empty buffer.
+    pub(crate) fn new(codec: CodecId, count: u8, mut buffer: BytesMut) -> Self {
+        buffer.put_u8(match codec {
+            CodecId::Json => b'[',
             // At most seven elements: both formats say so in the first byte.
-            CodecId::Msgpack => buffer.push(0x90 | count),
-            CodecId::Cbor => buffer.push(0x80 | count),
-        }
+            CodecId::Msgpack => 0x90 | count,
+            CodecId::Cbor => 0x80 | count,
+        });
         Self {
             codec,
             buffer,
@@ -38,9 +37,33 @@ impl FrameWriter {
         }
     }
 
+    /// Keys and values alone, to go into a map later by [`Self::encoded`].
+    pub(crate) fn members(codec: CodecId) -> Self {
+        Self {
+            codec,
+            buffer: BytesMut::new(),
+            first: true,
+        }
+    }
+
+    /// The keys and values.
+    pub(crate) fn into_members(self) -> Box<[u8]> {
+        self.buffer.as_ref().into()
+    }
+
+    /// Keys and values that were written before.
+    pub(crate) fn encoded(&mut self, members: &[u8]) {
+        self.separate();
+        self.buffer.extend_from_slice(members);
+    }
+
+    pub(crate) const fn codec(&self) -> CodecId {
+        self.codec
+    }
+
     fn separate(&mut self) {
         if !std::mem::take(&mut self.first) && self.codec == CodecId::Json {
-            self.buffer.push(b',');
+            self.buffer.put_u8(b',');
         }
     }
 
@@ -59,10 +82,10 @@ impl FrameWriter {
         self.separate();
         match (self.codec, details.count()) {
             (_, 0) => return self.buffer.extend_from_slice(self.codec.empty_map()),
-            (CodecId::Json, _) => self.buffer.push(b'{'),
+            (CodecId::Json, _) => self.buffer.put_u8(b'{'),
             (CodecId::Msgpack, count) => {
                 // Writing to a vector cannot fail.
-                let _ = rmp::encode::write_map_len(&mut self.buffer, count);
+                let _ = rmp::encode::write_map_len(&mut (&mut self.buffer).writer(), count);
             }
             (CodecId::Cbor, count) => cbor::write_head(&mut self.buffer, 5, u64::from(count)),
         }
@@ -70,7 +93,7 @@ impl FrameWriter {
         details.write(self);
         self.first = false;
         if self.codec == CodecId::Json {
-            self.buffer.push(b'}');
+            self.buffer.put_u8(b'}');
         }
     }
 
@@ -79,7 +102,7 @@ impl FrameWriter {
         self.separate();
         match self.codec {
             CodecId::Json => {
-                self.buffer.push(b'"');
+                self.buffer.put_u8(b'"');
                 self.buffer.extend_from_slice(key.as_bytes());
                 self.buffer.extend_from_slice(b"\":");
             }
@@ -100,7 +123,7 @@ impl FrameWriter {
                 self.buffer.extend_from_slice(digits.format(number).as_bytes());
             }
             CodecId::Msgpack => {
-                let _ = rmp::encode::write_uint(&mut self.buffer, number);
+                let _ = rmp::encode::write_uint(&mut (&mut self.buffer).writer(), number);
             }
             CodecId::Cbor => cbor::write_head(&mut self.buffer, 0, number),
         }
@@ -109,15 +132,15 @@ impl FrameWriter {
     pub(crate) fn write_text(&mut self, text: &str) {
         match self.codec {
             CodecId::Json if json::plain(text.as_bytes()) == text.len() => {
-                self.buffer.push(b'"');
+                self.buffer.put_u8(b'"');
                 self.buffer.extend_from_slice(text.as_bytes());
-                self.buffer.push(b'"');
+                self.buffer.put_u8(b'"');
             }
             CodecId::Json => {
-                let _ = serde_json::to_writer(&mut self.buffer, text);
+                let _ = serde_json::to_writer((&mut self.buffer).writer(), text);
             }
             CodecId::Msgpack => {
-                let _ = rmp::encode::write_str(&mut self.buffer, text);
+                let _ = rmp::encode::write_str(&mut (&mut self.buffer).writer(), text);
             }
             CodecId::Cbor => {
                 cbor::write_head(&mut self.buffer, 3, text.len() as u64);
@@ -129,18 +152,19 @@ impl FrameWriter {
     pub(crate) fn write_flag(&mut self, flag: bool) {
         match self.codec {
             CodecId::Json => self.buffer.extend_from_slice(if flag { b"true" } else { b"false" }),
-            CodecId::Msgpack => self.buffer.push(if flag { 0xc3 } else { 0xc2 }),
-            CodecId::Cbor => self.buffer.push(if flag { 0xf5 } else { 0xf4 }),
+            CodecId::Msgpack => self.buffer.put_u8(if flag { 0xc3 } else { 0xc2 }),
+            CodecId::Cbor => self.buffer.put_u8(if flag { 0xf5 } else { 0xf4 }),
         }
     }
 
     /// A value of ours of any shape, which always can be encoded.
     pub(crate) fn write_value<T: Serialize>(&mut self, value: &T) {
-        let start = self.buffer.len();
-        if let Err(error) = self.codec.value_to_buffer(value, &mut self.buffer) {
-            tracing::error!(%error, "details that cannot be encoded were left out");
-            self.buffer.truncate(start);
-            self.buffer.extend_from_slice(self.codec.null());
+        match self.codec.value_to_bytes(value) {
+            Ok(bytes) => self.buffer.extend_from_slice(&bytes),
+            Err(error) => {
+                tracing::error!(%error, "details that cannot be encoded were left out");
+                self.buffer.extend_from_slice(self.codec.null());
+            }
         }
     }
 
@@ -179,12 +203,13 @@ impl FrameWriter {
         }
     }
 
-    pub(crate) fn finish(mut self) -> Bytes {
+    /// The buffer with the whole frame.
+    pub(crate) fn finish(mut self) -> BytesMut {
         match self.codec {
-            CodecId::Json => self.buffer.push(b']'),
+            CodecId::Json => self.buffer.put_u8(b']'),
             CodecId::Msgpack | CodecId::Cbor => {}
         }
-        self.buffer.into()
+        self.buffer
     }
 }
 

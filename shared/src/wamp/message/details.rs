@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, DeserializeOwned, MapAccess},
+    de::{self, DeserializeOwned, IgnoredAny, MapAccess},
     ser::SerializeMap,
 };
 
@@ -16,8 +16,10 @@ use crate::wamp::{
     value::Dynamic,
 };
 
+mod disclosed;
 mod passthru;
 
+pub use disclosed::Disclosed;
 pub use passthru::{Passthru, PassthruKeys};
 use passthru::{Rest, named};
 
@@ -151,11 +153,17 @@ pub struct Forwarder {
 macro_rules! details {
     (
         $(#[$doc:meta])*
-        $name:ident { $( $(#[$field_doc:meta])* $key:literal $field:ident : $type:ty, )* $( .. $rest:ident : $rest_type:ty )? }
+        $name:ident {
+            $( first $first:ident : $first_type:ty, )?
+            $( $(#[$field_doc:meta])* $key:literal $field:ident : $type:ty, )*
+            $( .. $rest:ident : $rest_type:ty )?
+        }
     ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct $name {
+            $( /// Who it comes from.
+               pub $first: $first_type, )?
             $( $(#[$field_doc])* pub $field: $type, )*
             $( /// Pass-through keys.
                pub $rest: $rest_type, )?
@@ -164,6 +172,7 @@ macro_rules! details {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let mut map = serializer.serialize_map(Some(Details::count(self) as usize))?;
+                $( Rest::serialize(&self.$first, &mut map)?; )?
                 $( if !Field::is_absent(&self.$field) { map.serialize_entry($key, &self.$field)?; } )*
                 $( Rest::serialize(&self.$rest, &mut map)?; )?
                 map.end()
@@ -172,10 +181,11 @@ macro_rules! details {
 
         impl Details for $name {
             fn count(&self) -> u32 {
-                0 $( + u32::from(!Field::is_absent(&self.$field)) )* $( + Rest::count(&self.$rest) )?
+                0 $( + Rest::count(&self.$first) )? $( + u32::from(!Field::is_absent(&self.$field)) )* $( + Rest::count(&self.$rest) )?
             }
 
             fn write(&self, writer: &mut FrameWriter) {
+                $( Rest::write(&self.$first, writer); )?
                 $( if !Field::is_absent(&self.$field) {
                     writer.key($key);
                     Field::write(&self.$field, writer);
@@ -199,7 +209,14 @@ macro_rules! details {
                                 $( $key => {
                                     details.$field = Field::of_wire(map.next_value().map_err(|error| named(&key, &error))?);
                                 } )*
-                                other => read_rest!(details, other, map $(, $rest)?),
+                                _ => {
+                                    let taken = false
+                                        $( || Rest::read(&mut details.$first, &key, &mut map)? )?
+                                        $( || Rest::read(&mut details.$rest, &key, &mut map)? )?;
+                                    if !taken {
+                                        map.next_value::<IgnoredAny>()?;
+                                    }
+                                }
                             }
                         }
                         Ok(details)
@@ -208,15 +225,6 @@ macro_rules! details {
                 deserializer.deserialize_map(Visitor)
             }
         }
-    };
-}
-
-macro_rules! read_rest {
-    ($details:ident, $key:ident, $map:ident) => {
-        Rest::read(&mut (), $key, &mut $map)?
-    };
-    ($details:ident, $key:ident, $map:ident, $rest:ident) => {
-        Rest::read(&mut $details.$rest, $key, &mut $map)?
     };
 }
 
@@ -467,12 +475,7 @@ details! {
 details! {
     /// INVOCATION.Details
     InvocationDetails {
-        /// The caller's session.
-        "caller" caller: Option<SessionId>,
-        /// The caller's user.
-        "caller_authid" caller_authid: Option<Name>,
-        /// The caller's role.
-        "caller_authrole" caller_authrole: Option<Name>,
+        first caller: Disclosed,
         /// The procedure that was called, for pattern registrations.
         "procedure" procedure: Option<Uri>,
         /// The caller takes several results.

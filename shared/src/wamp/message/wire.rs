@@ -1,6 +1,6 @@
 //! The layouts: which element of a frame is which field of which message.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 
 use super::*;
@@ -31,49 +31,42 @@ macro_rules! number {
 number!(RequestId, SessionId, SubscriptionId, RegistrationId, PublicationId);
 
 /// Reads the elements of a frame in order.
-struct Fields<'a> {
+struct Fields {
     codec: CodecId,
-    frame: &'a Bytes,
+    /// Nothing, once the arguments are taken out of it.
+    frame: Bytes,
     elements: Elements,
     next: usize,
 }
 
-impl Fields<'_> {
+impl Fields {
     fn wrong(text: impl Into<String>) -> DecodeError {
         DecodeError::new(DecodeErrorKind::BadLayout, text)
     }
 
-    fn element(&mut self, name: &str, kind: Kind) -> Result<&Element, DecodeError> {
-        let element = self
-            .elements
-            .get(self.next)
-            .ok_or_else(|| Self::wrong(format!("{name} is missing")))?;
-        if element.kind != kind {
-            return Err(Self::wrong(format!("{name} has the wrong type")));
-        }
-        self.next += 1;
-        Ok(element)
+    /// The next element and its bytes.
+    fn peek(&self) -> Option<(Element, &[u8])> {
+        let element = self.elements.get(self.next)?;
+        Some((element, self.frame.get(element.range())?))
     }
 
     fn read<T: DeserializeOwned>(&mut self, name: &str, kind: Kind) -> Result<T, DecodeError> {
-        let (codec, frame) = (self.codec, self.frame);
-        let range = self.element(name, kind)?.range.clone();
-        let bytes = frame.get(range).unwrap_or_default();
-        codec
+        let (element, bytes) = self.peek().ok_or_else(|| Self::wrong(format!("{name} is missing")))?;
+        if element.kind != kind {
+            return Err(Self::wrong(format!("{name} has the wrong type")));
+        }
+        let read = self
+            .codec
             .value_from_slice(bytes)
-            .map_err(|error| Self::wrong(format!("{name}: {error}")))
-    }
-
-    /// The bytes of the next element.
-    fn bytes(&self) -> &[u8] {
-        let element = self.elements.get(self.next);
-        element
-            .and_then(|element| self.frame.get(element.range.clone()))
-            .unwrap_or_default()
+            .map_err(|error| Self::wrong(format!("{name}: {error}")))?;
+        self.next += 1;
+        Ok(read)
     }
 
     fn number<T: Number>(&mut self, name: &str) -> Result<T, DecodeError> {
-        if let Some(number) = self.codec.plain_number(self.bytes()).and_then(T::of) {
+        if let Some((_, bytes)) = self.peek()
+            && let Some(number) = self.codec.plain_number(bytes).and_then(T::of)
+        {
             self.next += 1;
             return Ok(number);
         }
@@ -81,7 +74,10 @@ impl Fields<'_> {
     }
 
     fn uri(&mut self, name: &str) -> Result<Uri, DecodeError> {
-        if let Some(text) = self.codec.plain_text(self.bytes()) {
+        if let Some((element, bytes)) = self.peek()
+            && element.plain
+            && let Some(text) = self.codec.plain_text(bytes)
+        {
             let uri = Uri::unchecked(text);
             self.next += 1;
             return Ok(uri);
@@ -94,7 +90,7 @@ impl Fields<'_> {
     }
 
     fn details<T: DeserializeOwned + Default>(&mut self, name: &str) -> Result<T, DecodeError> {
-        if self.bytes() == self.codec.empty_map() {
+        if self.peek().is_some_and(|(_, bytes)| bytes == self.codec.empty_map()) {
             self.next += 1;
             return Ok(T::default());
         }
@@ -126,16 +122,10 @@ impl Fields<'_> {
             return Err(Self::wrong("the arguments are not a list"));
         }
         self.next += 1;
-        let args = self.frame.slice(args.range.clone());
-        let args = if self.codec.is_empty_sequence(&args) {
-            Bytes::new()
-        } else {
-            args
-        };
         let kwargs = match self.elements.get(self.next) {
             Some(kwargs) if kwargs.kind == Kind::Map && !opaque => {
                 self.next += 1;
-                self.frame.slice(kwargs.range.clone())
+                self.frame.slice(kwargs.range())
             }
             Some(_) => return Err(Self::wrong("the keyword arguments are not a map")),
             None => Bytes::new(),
@@ -145,7 +135,14 @@ impl Fields<'_> {
         } else {
             kwargs
         };
-        Ok(Payload::from_checked(self.codec, args, kwargs))
+        // The last use of the frame: what is left of it are the arguments.
+        let mut bytes = std::mem::take(&mut self.frame);
+        bytes.truncate(args.range().end);
+        bytes.advance(args.range().start);
+        if self.codec.is_empty_sequence(&bytes) {
+            bytes = Bytes::new();
+        }
+        Ok(Payload::from_checked(self.codec, bytes, kwargs))
     }
 
     fn message(&mut self) -> Result<Message, DecodeError> {
@@ -303,8 +300,8 @@ impl Fields<'_> {
 
 impl Message {
     /// See [`CodecId::decode`].
-    pub(crate) fn from_frame(codec: CodecId, frame: &Bytes) -> Result<Self, DecodeError> {
-        let elements = codec.split(frame)?;
+    pub(crate) fn from_frame(codec: CodecId, frame: Bytes) -> Result<Self, DecodeError> {
+        let elements = codec.split(&frame)?;
         let mut fields = Fields {
             codec,
             frame,
@@ -351,19 +348,23 @@ impl Message {
         }
     }
 
-    /// See [`CodecId::encode`].
-    pub(crate) fn to_frame(&self, codec: CodecId) -> Bytes {
+    /// See [`CodecId::encode`]. Takes memory out of `buffer`, which must be empty, and gives it more if it has too little:
+    /// who writes many frames and lets go of them allocates for few.
+    pub(crate) fn to_frame(&self, codec: CodecId, buffer: &mut BytesMut) -> Bytes {
         let payload = self.payload();
         // Who calls is named in each INVOCATION.
         let head = if matches!(self, Self::Invocation(_)) { 192 } else { 96 };
         let size = head + payload.map_or(0, Payload::size);
-        let mut writer = FrameWriter::new(codec, self.head_count() + payload.map_or(0, payload_count), size);
+        buffer.reserve(size);
+        let count = self.head_count() + payload.map_or(0, payload_count);
+        let mut writer = FrameWriter::new(codec, count, std::mem::take(buffer));
         writer.number(self.code());
         self.write_head(&mut writer);
         if let Some(payload) = payload {
             writer.payload(payload);
         }
-        writer.finish()
+        *buffer = writer.finish();
+        buffer.split().freeze()
     }
 
     fn write_head(&self, writer: &mut FrameWriter) {

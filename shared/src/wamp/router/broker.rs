@@ -9,7 +9,7 @@ use std::{
 use crate::wamp::{
     codec::CodecId,
     id::{PublicationId, SessionId, SubscriptionId},
-    message::{Event, EventDetails, Message, Publish, PublishOptions},
+    message::{Disclosed, Event, EventDetails, Message, Publish, PublishOptions},
     payload::Payload,
     uri::{MatchPolicy, Name, Uri},
 };
@@ -30,8 +30,25 @@ pub(super) struct Member {
     pub(super) codec: CodecId,
     pub(super) authid: Name,
     pub(super) authrole: Name,
+    /// The same for callees.
+    pub(super) disclosed: Disclosed,
     /// May use the meta API, and may hear the meta events.
     pub(super) meta: bool,
+}
+
+impl Member {
+    pub(super) fn new(session: SessionId, (connection, codec): (ConnectionId, CodecId), who: (Name, Name)) -> Self {
+        let (authid, authrole) = who;
+        Self {
+            session,
+            connection,
+            codec,
+            disclosed: Disclosed::new(Some(session), Some(authid.clone()), Some(authrole.clone())),
+            authid,
+            authrole,
+            meta: false,
+        }
+    }
 }
 
 /// A subscription or registration that a session does not have any more.
@@ -220,10 +237,9 @@ impl Broker {
         out: &mut Vec<Output>,
     ) {
         let filter = Filter {
-            publisher,
-            options: &publish.options,
             is_meta,
             faults: self.faults,
+            ..Filter::of_past(publisher, &publish.options)
         };
         let mut payloads: BTreeMap<CodecId, Option<Payload>> = BTreeMap::new();
         let most = if self.faults.has(Fault::StopsAtFirstSubscription) {
@@ -235,7 +251,7 @@ impl Broker {
             let Some(subscription) = self.subscriptions.get(&id) else {
                 continue;
             };
-            let mut messages: BTreeMap<CodecId, Arc<Outgoing>> = BTreeMap::new();
+            let mut messages: [Option<Arc<Outgoing>>; CodecId::ALL.len()] = Default::default();
             for subscriber in subscription
                 .subscribers
                 .values()
@@ -247,32 +263,28 @@ impl Broker {
                 } else {
                     Class::Event
                 };
-                if let Some(message) = messages.get(&member.codec) {
-                    let (connection, message) = (member.connection, Arc::clone(message));
-                    out.push(Output::Send {
-                        connection,
-                        message,
-                        class,
-                    });
+                let Some(message) = messages.get_mut(member.codec as usize) else {
                     continue;
+                };
+                if message.is_none() {
+                    let payload = payloads
+                        .entry(member.codec)
+                        .or_insert_with(|| publish.payload.transcode(member.codec).ok());
+                    // Cannot happen for arguments that a codec accepted; nobody else should suffer if it does.
+                    let Some(payload) = payload.clone() else { continue };
+                    let details = filter.details(subscription.policy, &publish.topic);
+                    let event = Event {
+                        subscription: id,
+                        publication,
+                        details,
+                        payload,
+                    };
+                    *message = Some(Arc::new(Outgoing::new(Message::Event(event))));
                 }
-                let payload = payloads
-                    .entry(member.codec)
-                    .or_insert_with(|| publish.payload.transcode(member.codec).ok());
-                // Cannot happen for arguments that a codec accepted; nobody else should suffer if it does.
-                let Some(payload) = payload.clone() else { continue };
-                let details = filter.details(subscription.policy, &publish.topic);
-                let event = Message::Event(Event {
-                    subscription: id,
-                    publication,
-                    details,
-                    payload,
-                });
-                let message = Arc::new(Outgoing::new(event));
-                messages.insert(member.codec, Arc::clone(&message));
+                let Some(message) = message else { continue };
                 out.push(Output::Send {
                     connection: member.connection,
-                    message,
+                    message: Arc::clone(message),
                     class,
                 });
             }
@@ -326,6 +338,8 @@ pub(super) fn describe(publisher: &Member, options: &PublishOptions, policy: Mat
 struct Filter<'a> {
     publisher: &'a Member,
     options: &'a PublishOptions,
+    /// There is a list, however empty: it is looked at for each receiver.
+    has_lists: bool,
     /// A meta event: only for members that may hear those.
     is_meta: bool,
     faults: Faults,
@@ -333,9 +347,16 @@ struct Filter<'a> {
 
 impl<'a> Filter<'a> {
     fn of_past(publisher: &'a Member, options: &'a PublishOptions) -> Self {
+        let has_lists = options.exclude.is_some()
+            || options.exclude_authid.is_some()
+            || options.exclude_authrole.is_some()
+            || options.eligible.is_some()
+            || options.eligible_authid.is_some()
+            || options.eligible_authrole.is_some();
         Self {
             publisher,
             options,
+            has_lists,
             is_meta: false,
             faults: Faults::default(),
         }
@@ -343,15 +364,19 @@ impl<'a> Filter<'a> {
 }
 
 impl Filter<'_> {
-    /// In every given `eligible` list, where an empty one lets nobody through, and in no `exclude` list.
     fn lets_through(&self, member: &Member) -> bool {
+        let is_publisher = member.session == self.publisher.session;
+        let excluded = is_publisher && self.options.exclude_me.unwrap_or(true);
+        !excluded && (member.meta || !self.is_meta) && (!self.has_lists || self.is_listed(member))
+    }
+
+    /// In every given `eligible` list, where an empty one lets nobody through, and in no `exclude` list.
+    fn is_listed(&self, member: &Member) -> bool {
         fn has<T: PartialEq<U>, U: ?Sized>(list: Option<&Vec<T>>, wanted: &U, absent: bool) -> bool {
             list.map_or(absent, |list| list.iter().any(|item| item == wanted))
         }
         let options = self.options;
-        let is_publisher = member.session == self.publisher.session;
-        let excluded = (is_publisher && options.exclude_me.unwrap_or(true))
-            || has(options.exclude.as_ref(), &member.session, false)
+        let excluded = has(options.exclude.as_ref(), &member.session, false)
             || has(options.exclude_authid.as_ref(), &*member.authid, false)
             || has(options.exclude_authrole.as_ref(), &*member.authrole, false);
         let eligible = options.eligible.as_ref();
@@ -363,7 +388,7 @@ impl Filter<'_> {
         let eligible = has(eligible, &member.session, true)
             && has(options.eligible_authid.as_ref(), &*member.authid, true)
             && has(options.eligible_authrole.as_ref(), &*member.authrole, true);
-        eligible && !excluded && (member.meta || !self.is_meta)
+        eligible && !excluded
     }
 
     fn details(&self, policy: MatchPolicy, topic: &Uri) -> EventDetails {

@@ -188,7 +188,7 @@ impl Calls {
         }
         let payload = call
             .payload
-            .transcode(callee.member.codec)
+            .into_codec(callee.member.codec)
             .map_err(|error| Refused::Answer(error::INVALID_ARGUMENT, error.into_parts().message))?;
         callee.invocations += 1;
         let request = RequestId::wrapped(callee.invocations);
@@ -196,9 +196,7 @@ impl Calls {
         let forwarded = target.forward_timeout && callee.times_out;
         let receive_progress = call.options.receive_progress && callee.progresses;
         let details = InvocationDetails {
-            caller: Some(caller.session),
-            caller_authid: Some(caller.authid.clone()),
-            caller_authrole: Some(caller.authrole.clone()),
+            caller: caller.disclosed.clone(),
             procedure: (target.policy != MatchPolicy::Exact).then_some(call.procedure),
             receive_progress,
             progress: call.options.progress,
@@ -252,7 +250,7 @@ impl Calls {
         if in_flight.interrupted {
             return;
         }
-        match call.payload.transcode(party.member.codec) {
+        match call.payload.into_codec(party.member.codec) {
             Ok(payload) => {
                 // All options but `progress` are those of the first part.
                 let details = InvocationDetails {
@@ -306,7 +304,7 @@ impl Calls {
         let Some(party) = self.parties.get(&caller.0) else {
             return;
         };
-        match message.payload.transcode(party.member.codec) {
+        match message.payload.into_codec(party.member.codec) {
             Ok(payload) => {
                 let details = ResultDetails {
                     progress: message.options.progress,
@@ -339,7 +337,7 @@ impl Calls {
         let Some(party) = self.parties.get(&caller.0) else {
             return true;
         };
-        match message.payload.transcode(party.member.codec) {
+        match message.payload.into_codec(party.member.codec) {
             Ok(payload) => {
                 let error = ErrorMessage {
                     request_type: code::CALL,

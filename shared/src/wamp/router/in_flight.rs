@@ -59,6 +59,7 @@ impl<T> InOrder<T> {
                 let former = ring.places.get_mut(place).and_then(|(_, slot)| slot.replace(item));
                 ring.len -= usize::from(former.is_some());
             }
+            Err(place) if place == ring.places.len() => ring.places.push_back((request, Some(item))),
             Err(place) => ring.places.insert(place, (request, Some(item))),
         }
     }

@@ -214,13 +214,10 @@ impl Router {
             || self.config.is_operator(&principal)
             || self.config.meta_roles.contains(&principal.authrole)
             || self.config.authorizer.allows_meta(&principal);
+        let who = (Name::from(&principal.authid), Name::from(&principal.authrole));
         let member = Arc::new(Member {
             meta,
-            session,
-            connection: id,
-            codec: connection.codec,
-            authid: Name::from(&principal.authid),
-            authrole: Name::from(&principal.authrole),
+            ..Member::new(session, (id, connection.codec), who)
         });
         let roles = &hello.roles;
         let features = CalleeFeatures {

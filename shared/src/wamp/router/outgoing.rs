@@ -2,9 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::wamp::{codec::CodecId, message::Message};
+
+/// Memory for frames that are written one after the other.
+const ROOM: usize = 1024;
 
 /// A message for one or many receivers.
 #[derive(Debug)]
@@ -12,8 +15,9 @@ pub struct Outgoing {
     message: Message,
     /// Its place among the invocations of one callee; several may belong to one call.
     place: u64,
-    /// Receivers of one message nearly always have one codec: the broker makes a message for each.
-    frame: OnceLock<(CodecId, Bytes)>,
+    /// Receivers of one message nearly always have one codec: the broker makes a message for each. In a box: what goes to
+    /// one receiver has none.
+    frame: OnceLock<Box<(CodecId, Bytes)>>,
 }
 
 impl Outgoing {
@@ -51,22 +55,52 @@ impl Outgoing {
     /// The frame in a codec; encoded by whoever asks first, and kept for the others.
     #[must_use]
     pub fn frame(&self, codec: CodecId) -> Bytes {
-        let (of, frame) = self.frame.get_or_init(|| (codec, codec.encode(&self.message)));
-        if *of == codec {
-            return frame.clone();
-        }
-        codec.encode(&self.message)
+        let encode = || codec.encode(&self.message);
+        let (of, frame) = &**self.frame.get_or_init(|| Box::new((codec, encode())));
+        if *of == codec { frame.clone() } else { encode() }
     }
 
-    /// As [`Self::frame`], for a receiver that does not need it again: the last one shares it with nobody.
+    /// As [`Self::frame`], for a receiver that does not need it again: the last one shares it with nobody. What has to be
+    /// encoded takes its memory out of `buffer`, which must be empty.
     #[must_use]
-    pub fn take_frame(this: &mut Arc<Self>, codec: CodecId) -> Bytes {
+    pub fn take_frame(this: &mut Arc<Self>, codec: CodecId, buffer: &mut BytesMut) -> Bytes {
+        // Looking alone does not take the count away from the other receivers' processors.
+        if Arc::strong_count(this) > 1 {
+            return this.frame(codec);
+        }
         let Some(own) = Arc::get_mut(this) else {
             return this.frame(codec);
         };
         match own.frame.take() {
-            Some((of, frame)) if of == codec => frame,
-            Some(_) | None => codec.encode(&own.message),
+            Some(made) if made.0 == codec => made.1,
+            Some(_) | None => {
+                if buffer.capacity() == 0 {
+                    buffer.reserve(ROOM);
+                }
+                own.message.to_frame(codec, buffer)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_out_of_one_buffer_are_those_of_a_buffer_each_while_some_are_still_held() {
+        let mut buffer = BytesMut::new();
+        let mut held = Vec::new();
+        for (number, codec) in (0..200).zip(CodecId::ALL.into_iter().cycle()) {
+            let text = "x".repeat(number * 7);
+            let message = || Message::abort("a.reason", text.clone());
+            let frame = Outgoing::take_frame(&mut Arc::new(Outgoing::new(message())), codec, &mut buffer);
+            assert!(buffer.is_empty());
+            if number % 3 > 0 {
+                held.push((frame, codec.encode(&message())));
+            }
+            held.drain(..held.len().saturating_sub(20));
+            assert!(held.iter().all(|(frame, expected)| frame == expected));
         }
     }
 }

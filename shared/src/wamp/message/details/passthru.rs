@@ -1,7 +1,7 @@
 //! Keys that pass from the sender's options to the receiver's details, and how keys beside a struct's fields are read and written.
 
 use serde::{
-    de::{self, IgnoredAny, MapAccess},
+    de::{self, MapAccess},
     ser::SerializeMap,
 };
 
@@ -70,26 +70,13 @@ impl Passthru {
     }
 }
 
-/// Keys that are not fields of a details struct: nothing, or a [`Passthru`].
+/// Keys that are not fields of a details struct.
 pub(super) trait Rest: Default {
     fn count(&self) -> u32;
     fn write(&self, writer: &mut FrameWriter);
     fn serialize<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
-    /// Takes the value of `key`, or skips it. Types are checked either way where we know the key.
-    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
-}
-
-impl Rest for () {
-    fn count(&self) -> u32 {
-        0
-    }
-    fn write(&self, _: &mut FrameWriter) {}
-    fn serialize<M: SerializeMap>(&self, _: &mut M) -> Result<(), M::Error> {
-        Ok(())
-    }
-    fn read<'de, A: MapAccess<'de>>(&mut self, _: &str, map: &mut A) -> Result<(), A::Error> {
-        map.next_value::<IgnoredAny>().map(|_| ())
-    }
+    /// Takes the value of `key` if it is one of these; whether it is.
+    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
 }
 
 impl Rest for Passthru {
@@ -107,7 +94,7 @@ impl Rest for Passthru {
         self.entries()
             .try_for_each(|(name, value)| map.serialize_entry(name, value))
     }
-    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         let known = matches!(
             key,
             "ppt_scheme"
@@ -121,10 +108,10 @@ impl Rest for Passthru {
                 | "_mark"
         );
         if !known {
-            return map.next_value::<IgnoredAny>().map(|_| ());
+            return Ok(false);
         }
         let value: Option<String> = map.next_value().map_err(|error| named(key, &error))?;
-        let Some(value) = value else { return Ok(()) };
+        let Some(value) = value else { return Ok(true) };
         let keys = self.0.get_or_insert_default();
         let slot = match key {
             "ppt_scheme" => &mut keys.ppt_scheme,
@@ -139,7 +126,7 @@ impl Rest for Passthru {
             _ => return Err(de::Error::custom(format_args!("enc_algo: unknown algorithm '{value}'"))),
         };
         *slot = Some(value);
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -121,14 +121,8 @@ impl History {
             let Some(most) = this.most(event.topic.as_str()) else {
                 continue;
             };
-            let publisher = Arc::new(Member {
-                session: event.session,
-                connection: ConnectionId(0),
-                codec: CodecId::Msgpack,
-                authid: Name::from(&event.authid),
-                authrole: Name::from(&event.authrole),
-                meta: false,
-            });
+            let who = (Name::from(&event.authid), Name::from(&event.authrole));
+            let publisher = Arc::new(Member::new(event.session, (ConnectionId(0), CodecId::Msgpack), who));
             this.last = this.last.max(event.number);
             this.insert(publisher, Arc::new(event));
             this.evict(most);
