@@ -100,7 +100,7 @@ pub struct LoginLimits {
 pub struct ConnectionLimits {
     /// Open TCP connections in all.
     pub total: usize,
-    /// Open sockets from one address.
+    /// Open sockets from one address. Here and everywhere, an IPv6 network of 64 bits counts as one address.
     pub per_address: usize,
     /// Connections from one address that are no socket, or not yet: requests, and those that have not said anything. Those
     /// of a trusted proxy are not counted.
@@ -297,7 +297,7 @@ impl Config {
         match (self.behind_proxy, self.trusted_proxies.is_empty()) {
             (false, _) => Vec::new(),
             (true, true) => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-            (true, false) => self.trusted_proxies.clone(),
+            (true, false) => self.trusted_proxies.iter().map(IpAddr::to_canonical).collect(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod connection;
 pub mod data;
 pub mod error;
 pub mod http;
+mod network;
 pub mod peer;
 pub mod repl;
 pub mod router;

@@ -193,7 +193,7 @@ impl Listener {
                 // A peer that is gone already is noticed by who reads.
                 let _ = stream.set_nodelay(true);
                 let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
-                Ok(Accepted::Tcp(stream, tls.clone(), address.ip()))
+                Ok(Accepted::Tcp(stream, tls.clone(), address.ip().to_canonical()))
             }
             Self::Unix(listener) => {
                 let (reader, writer) = listener.accept().await?.0.into_split();
@@ -254,7 +254,7 @@ where
     let limits = &app.config.connections;
     let limit = limits.component_message;
     let owner = SocketOwner {
-        address: from.address(),
+        network: from.address().map(Into::into),
         user: None,
         token: None,
     };

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::{auth::TokenHash, config::ConnectionLimits, telemetry};
+use crate::{auth::TokenHash, config::ConnectionLimits, network::Network, telemetry};
 
 /// Why the server ends a socket from outside its own task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl CloseWhy {
 #[derive(Clone, Debug)]
 pub(crate) struct SocketOwner {
     /// None: from this machine, by a path that has rights of its own; not counted by address.
-    pub(crate) address: Option<IpAddr>,
+    pub(crate) network: Option<Network>,
     /// The login name; None for anonymous sockets.
     pub(crate) user: Option<String>,
     pub(crate) token: Option<TokenHash>,
@@ -51,7 +51,7 @@ pub(crate) enum Full {
 pub(crate) struct Sockets {
     table: Mutex<Table>,
     /// Connections that are no sockets, or not yet.
-    guests: Mutex<BTreeMap<IpAddr, usize>>,
+    guests: Mutex<BTreeMap<Network, usize>>,
     per_address: usize,
     per_user: usize,
     requests_per_address: usize,
@@ -61,7 +61,7 @@ pub(crate) struct Sockets {
 struct Table {
     next: u64,
     open: BTreeMap<u64, (SocketOwner, oneshot::Sender<CloseWhy>)>,
-    addresses: BTreeMap<IpAddr, usize>,
+    addresses: BTreeMap<Network, usize>,
     users: BTreeMap<String, usize>,
 }
 
@@ -78,8 +78,9 @@ impl Sockets {
 
     /// Counts a connection in that has not said anything yet, unless its address has as many as it may.
     pub(crate) fn greet(self: &Arc<Self>, address: IpAddr) -> Result<Guest, Full> {
+        let network = Network::from(address);
         let mut guests = self.guests();
-        let count = guests.entry(address).or_default();
+        let count = guests.entry(network).or_default();
         if *count >= self.requests_per_address {
             metrics::counter!(telemetry::REFUSED, "reason" => "connections").increment(1);
             tracing::info!(%address, "connection refused: its address has too many that are no sockets");
@@ -88,7 +89,7 @@ impl Sockets {
         *count += 1;
         drop(guests);
         Ok(Guest {
-            address,
+            network,
             sockets: self.clone(),
         })
     }
@@ -97,8 +98,8 @@ impl Sockets {
     pub(crate) fn admit(self: &Arc<Self>, owner: SocketOwner) -> Result<OpenSocket, Full> {
         let mut table = self.table();
         let of_address = owner
-            .address
-            .and_then(|address| table.addresses.get(&address))
+            .network
+            .and_then(|network| table.addresses.get(&network))
             .copied()
             .unwrap_or(0);
         if of_address >= self.per_address {
@@ -113,8 +114,8 @@ impl Sockets {
         if of_user >= self.per_user {
             return Err(Full::User);
         }
-        if let Some(address) = owner.address {
-            *table.addresses.entry(address).or_default() += 1;
+        if let Some(network) = owner.network {
+            *table.addresses.entry(network).or_default() += 1;
         }
         if let Some(user) = &owner.user {
             *table.users.entry(user.clone()).or_default() += 1;
@@ -162,7 +163,7 @@ impl Sockets {
         self.table().open.len()
     }
 
-    fn guests(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+    fn guests(&self) -> MutexGuard<'_, BTreeMap<Network, usize>> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,8 +178,8 @@ impl Table {
             return;
         };
         metrics::gauge!(telemetry::CONNECTIONS).decrement(1.0);
-        if let Some(address) = owner.address {
-            count_out(&mut self.addresses, &address);
+        if let Some(network) = owner.network {
+            count_out(&mut self.addresses, &network);
         }
         if let Some(user) = &owner.user {
             count_out(&mut self.users, user);
@@ -199,13 +200,13 @@ fn count_out<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
 /// A counted connection that is no socket, or not yet; dropping it counts it out.
 #[derive(Debug)]
 pub(crate) struct Guest {
-    address: IpAddr,
+    network: Network,
     sockets: Arc<Sockets>,
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        count_out(&mut self.sockets.guests(), &self.address);
+        count_out(&mut self.sockets.guests(), &self.network);
     }
 }
 
@@ -246,7 +247,7 @@ mod tests {
     fn owner(last: u8, user: &str) -> SocketOwner {
         let token = Some(TokenHash::of(user));
         SocketOwner {
-            address: Some(IpAddr::from([192, 0, 2, last])),
+            network: Some(IpAddr::from([192, 0, 2, last]).into()),
             user: Some(user.to_owned()),
             token,
         }
@@ -285,6 +286,29 @@ mod tests {
         drop(first);
         assert!(sockets.greet(one).is_ok());
         assert_eq!(sockets.guests().len(), 1, "who is gone leaves nothing behind");
+    }
+
+    #[test]
+    fn connections_and_sockets_of_one_ipv6_network_share_their_limits() {
+        let limits = ConnectionLimits {
+            per_address: 2,
+            requests_per_address: 2,
+            ..ConnectionLimits::default()
+        };
+        let sockets = Arc::new(Sockets::new(&limits));
+        let [one, two, three, beside] =
+            ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"].map(|text| text.parse().expect("v6"));
+        let owner = |address: IpAddr| SocketOwner {
+            network: Some(address.into()),
+            user: None,
+            token: None,
+        };
+        let _guests = [one, two].map(|address| sockets.greet(address).expect("room"));
+        assert_eq!(sockets.greet(three).map(|_| ()), Err(Full::Address));
+        assert!(sockets.greet(beside).is_ok());
+        let _open = [one, two].map(|address| sockets.admit(owner(address)).expect("room"));
+        assert_eq!(sockets.admit(owner(three)).map(|_| ()), Err(Full::Address));
+        assert!(sockets.admit(owner(beside)).is_ok());
     }
 
     #[tokio::test]

@@ -88,7 +88,7 @@ pub(crate) async fn upgrade(
         Err(refused) => return refused.into_response(),
     };
     let owner = SocketOwner {
-        address: Some(address.0),
+        network: Some(address.0.into()),
         user: identity.as_ref().map(|(identity, _)| identity.authid.clone()),
         token: identity.as_ref().map(|(identity, _)| identity.token),
     };

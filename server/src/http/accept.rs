@@ -62,6 +62,8 @@ pub(crate) async fn accept(
             tracing::warn!(%address, "connection refused: all places are taken");
             continue;
         };
+        // A listener for both kinds of addresses shows IPv4 in the form of IPv6.
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let counted = (!proxies.contains(&address.ip())).then_some(address.ip());
         let Ok(guest) = counted.map(|address| app.sockets.greet(address)).transpose() else {
             continue;

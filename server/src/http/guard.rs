@@ -135,6 +135,7 @@ fn address(entry: &str) -> Option<IpAddr> {
     bare.parse()
         .ok()
         .or_else(|| entry.parse().ok().map(|both: SocketAddr| both.ip()))
+        .map(|address: IpAddr| address.to_canonical())
 }
 
 /// A refusal that is counted and says one sentence.
@@ -324,6 +325,7 @@ mod tests {
             ("192.0.2.9:4711, 10.0.0.1", client),
             ("[2001:db8::1]:80", [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()),
             ("2001:db8::1", [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()),
+            ("::ffff:192.0.2.9, ::ffff:10.0.0.1", client),
             ("10.0.0.1", proxy),
             ("", UNKNOWN),
         ] {
