@@ -22,7 +22,7 @@ use shared::{
         uri::Uri,
     },
 };
-use support::{private, raw::Raw};
+use support::{door, private, raw::Raw};
 
 async fn serve(component: Component) -> Running {
     Server::builder()
@@ -122,7 +122,7 @@ async fn a_component_that_cannot_be_started_harms_nobody_and_one_that_talks_much
 
 #[tokio::test]
 async fn a_python_component_serves_calls_over_its_own_hand_made_rawsocket() {
-    use coati_server::config::{RawAddress, RawSocket};
+    use coati_server::config::RawAddress;
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("router.sock");
     let script = r#"
@@ -158,12 +158,7 @@ while True:
     let router = path.to_string_lossy().into_owned();
     component.environment.insert("ROUTER".to_owned(), router);
     let mut config = private();
-    config.raw_sockets = vec![RawSocket {
-        address: RawAddress::Unix(path),
-        role: Some("component".to_owned()),
-        realm: None,
-        everybody: false,
-    }];
+    config.raw_sockets = vec![door(RawAddress::Unix(path), Some("component"))];
     let server = Server::builder()
         .config(config)
         .authorizer(Box::new(Open))

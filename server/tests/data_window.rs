@@ -411,6 +411,8 @@ async fn a_tree_that_is_busy_holds_up_no_query_of_a_tree_on_another_thread() {
     // In turn, so that a busy machine slows both. What waits for a part of the other tree's time is far beyond this.
     let most = (alone * 5).max(Duration::from_millis(20));
     assert!(beside <= most, "{beside:?} beside a busy tree, {alone:?} alone");
+    let locked = busy::measure_under_one_lock(hub.clone(), 2, Duration::from_millis(20)).await;
+    assert_eq!(locked.beside, [], "trees that share a lock would show");
     let shared = busy::measure(hub, 1, 2, Duration::from_millis(20)).await;
     assert_eq!(shared.beside, [], "trees that shared a thread would show");
 }

@@ -4,15 +4,14 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use coati_server::{
-    Running, Server,
-    config::{RawAddress, RawSocket},
-};
+use coati_server::Running;
 use serde_json::json;
 use support::{
-    octets::{Octets, ws_frame, ws_head},
+    any_port, door,
+    octets::{Octets, RAW_JSON, ws_frame, ws_head},
     private,
     raw::Raw,
+    started,
 };
 
 const JSON: &str = "Sec-WebSocket-Protocol: wamp.2.json\r\n";
@@ -27,11 +26,7 @@ async fn bare() -> Running {
     let mut config = private();
     config.connections.component_message = 64 * 1024;
     config.connections.handshake = Duration::from_millis(800);
-    Server::builder()
-        .config(config)
-        .start()
-        .await
-        .expect("the server starts")
+    started(config).await
 }
 
 async fn open(server: &Running) -> Octets {
@@ -231,24 +226,13 @@ async fn batched_sub_protocols_carry_several_messages_in_a_frame() {
 async fn all_places_are_shared_by_requests_and_sockets_of_every_kind() {
     let mut config = private();
     config.connections.total = 3;
-    let role = "anonymous".to_owned();
-    let address = RawAddress::Tcp("127.0.0.1:0".parse().expect("an address"));
-    config.raw_sockets = vec![RawSocket {
-        address,
-        role: Some(role),
-        realm: None,
-        everybody: false,
-    }];
-    let server = Server::builder()
-        .config(config)
-        .start()
-        .await
-        .expect("the server starts");
+    config.raw_sockets = vec![door(any_port(), Some("anonymous"))];
+    let server = started(config).await;
     let (web, raw) = (server.address(), server.raw_addresses()[0]);
     let first = Raw::anonymous(&server).await;
     let _second = Raw::anonymous(&server).await;
     let mut third = Octets::tcp(raw).await;
-    assert_eq!(third.greet([0x7F, 0xF1, 0, 0]).await[0], 0x7F);
+    assert_eq!(third.greet(RAW_JSON).await[0], 0x7F);
     for to in [web, raw] {
         assert!(
             Octets::tcp(to).await.is_closed().await,
@@ -288,21 +272,12 @@ async fn silent(to: std::net::SocketAddr) -> Octets {
 async fn one_address_has_so_many_connections_that_say_nothing_and_sockets_are_not_among_them() {
     let mut config = private();
     config.connections.requests_per_address = 3;
-    config.raw_sockets = vec![RawSocket {
-        address: RawAddress::Tcp("127.0.0.1:0".parse().expect("an address")),
-        role: None,
-        realm: None,
-        everybody: false,
-    }];
-    let server = Server::builder()
-        .config(config)
-        .start()
-        .await
-        .expect("the server starts");
+    config.raw_sockets = vec![door(any_port(), None)];
+    let server = started(config).await;
     let (web, raw) = (server.address(), server.raw_addresses()[0]);
     let (_one, _other) = (Raw::anonymous(&server).await, Raw::anonymous(&server).await);
     let mut greeted = Octets::tcp(raw).await;
-    assert_eq!(greeted.greet([0x7F, 0xF1, 0, 0]).await[0], 0x7F);
+    assert_eq!(greeted.greet(RAW_JSON).await[0], 0x7F);
     // These three are sockets.
     let (first, _second, _third) = (silent(web).await, silent(raw).await, silent(web).await);
     for to in [web, raw] {
@@ -320,11 +295,7 @@ async fn one_address_has_so_many_connections_that_say_nothing_and_sockets_are_no
 async fn one_address_has_so_many_sockets_and_is_told_why_it_gets_no_more() {
     let mut config = private();
     config.connections.per_address = 2;
-    let server = Server::builder()
-        .config(config)
-        .start()
-        .await
-        .expect("the server starts");
+    let server = started(config).await;
     let offer = [("sec-websocket-protocol", "wamp.2.json")];
     let _first = Raw::anonymous(&server).await;
     let second = Raw::anonymous(&server).await;

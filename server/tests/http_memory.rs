@@ -12,17 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coati_server::{
-    Server,
-    config::{RawAddress, RawSocket},
-    router::Open,
-};
+use coati_server::{Server, router::Open};
 use serde_json::json;
 use support::{
-    get,
-    octets::{Octets, ws_frame, ws_head},
+    any_port, door, get,
+    octets::{Octets, RAW_JSON, ws_frame, ws_head},
     private,
     raw::Raw,
+    started,
 };
 use tokio::sync::Mutex;
 
@@ -40,20 +37,9 @@ fn resident() -> u64 {
 async fn announced_gigabytes_take_no_memory() {
     let _alone = ALONE.lock().await;
     let mut config = private();
-    let address = RawAddress::Tcp("127.0.0.1:0".parse().expect("an address"));
-    let role = "component".to_owned();
-    config.raw_sockets = vec![RawSocket {
-        address,
-        role: Some(role),
-        realm: None,
-        everybody: false,
-    }];
+    config.raw_sockets = vec![door(any_port(), Some("component"))];
     config.connections.per_address = 200;
-    let server = Server::builder()
-        .config(config)
-        .start()
-        .await
-        .expect("the server starts");
+    let server = started(config).await;
     let (web, raw) = (server.address(), server.raw_addresses()[0]);
     let mut peers = Vec::new();
     for _ in 0..50 {
@@ -71,7 +57,7 @@ async fn announced_gigabytes_take_no_memory() {
     let mut waiting = Vec::new();
     for _ in 0..50 {
         let mut peer = Octets::tcp(raw).await;
-        peer.greet([0x7F, 0xF1, 0, 0]).await;
+        peer.greet(RAW_JSON).await;
         // Within the limit, so it is waited for.
         peer.send(&[0, 0x3F, 0xFF, 0xFF, b'[']).await;
         waiting.push(peer);

@@ -6,28 +6,21 @@ use std::time::Duration;
 
 use coati_server::{
     Config, ErrorKind, Running, Server,
-    config::{RawAddress, RawSocket},
+    config::RawAddress,
     router::{Limits, Open},
 };
 use serde_json::{Value, json};
 use support::{
-    octets::{Octets, raw_frame},
+    any_port, door,
+    octets::{Octets, RAW_JSON, raw_frame},
     private,
-    raw::Raw,
+    raw::{Raw, roles},
     with_accounts,
 };
 
-const JSON: [u8; 4] = [0x7F, 0xF1, 0, 0];
-
 async fn serve(address: RawAddress, change: impl FnOnce(&mut Config)) -> Running {
     let mut config = private();
-    let role = "component".to_owned();
-    config.raw_sockets = vec![RawSocket {
-        address,
-        role: Some(role),
-        realm: None,
-        everybody: false,
-    }];
+    config.raw_sockets = vec![door(address, Some("component"))];
     change(&mut config);
     let server = Server::builder()
         .config(config)
@@ -36,18 +29,13 @@ async fn serve(address: RawAddress, change: impl FnOnce(&mut Config)) -> Running
     server.start().await.expect("the server starts")
 }
 
-fn any_port() -> RawAddress {
-    RawAddress::Tcp("127.0.0.1:0".parse().expect("an address"))
-}
-
 async fn join(peer: &mut Octets) -> Value {
     assert_eq!(
-        peer.greet(JSON).await,
+        peer.greet(RAW_JSON).await,
         [0x7F, 0xD1, 0, 0],
         "4 MiB is the most that is taken"
     );
-    let roles = json!({"caller": {}, "callee": {}, "publisher": {}, "subscriber": {}});
-    peer.say(&json!([1, "realm1", {"roles": roles}])).await;
+    peer.say(&json!([1, "realm1", {"roles": roles()}])).await;
     let welcome = peer.heard().await;
     assert_eq!(welcome[0], 2, "{welcome}");
     welcome
@@ -86,12 +74,7 @@ async fn a_unix_socket_is_for_its_owner_is_removed_at_the_end_and_replaced_after
     join(&mut raw).await;
 
     let mut second = private();
-    second.raw_sockets = vec![RawSocket {
-        address: RawAddress::Unix(path.clone()),
-        role: Some("x".to_owned()),
-        realm: None,
-        everybody: false,
-    }];
+    second.raw_sockets = vec![door(RawAddress::Unix(path.clone()), Some("x"))];
     let refused = Server::builder().config(second).start().await.expect_err("taken");
     assert_eq!(refused.kind(), ErrorKind::AddressTaken, "{refused}");
 
@@ -108,12 +91,7 @@ async fn a_file_that_is_no_socket_is_left_alone() {
     let path = folder.path().join("precious");
     std::fs::write(&path, "data").expect("written");
     let mut config = private();
-    config.raw_sockets = vec![RawSocket {
-        address: RawAddress::Unix(path.clone()),
-        role: Some("x".to_owned()),
-        realm: None,
-        everybody: false,
-    }];
+    config.raw_sockets = vec![door(RawAddress::Unix(path.clone()), Some("x"))];
     let refused = Server::builder().config(config).start().await.expect_err("refused");
     assert!(refused.to_string().contains("precious"), "{refused}");
     assert_eq!(std::fs::read_to_string(&path).expect("still there"), "data");
@@ -138,13 +116,13 @@ async fn wrong_handshakes_get_their_error_or_nothing_and_are_closed() {
         assert!(peer.is_closed().await);
     }
     let mut slow = Octets::tcp(to).await;
-    slow.send(&JSON[..3]).await;
+    slow.send(&RAW_JSON[..3]).await;
     assert!(slow.is_closed().await, "half a handshake is cut");
     let mut first = Octets::tcp(to).await;
     join(&mut first).await;
     let mut second = Octets::tcp(to).await;
     assert_eq!(
-        second.greet(JSON).await,
+        second.greet(RAW_JSON).await,
         [0x7F, 0x40, 0, 0],
         "all places of the address are taken"
     );
@@ -185,7 +163,7 @@ async fn frames_of_unknown_kind_and_above_the_limit_end_the_session_by_name() {
         (vec![1, 0, 2, 1], "wamp.error.payload_size_exceeded"),
     ] {
         let mut peer = Octets::tcp(to).await;
-        assert_eq!(peer.greet(JSON).await, [0x7F, 0x01, 0, 0]);
+        assert_eq!(peer.greet(RAW_JSON).await, [0x7F, 0x01, 0, 0]);
         peer.say(&json!([1, "realm1", {"roles": {"caller": {}}}])).await;
         assert_eq!(peer.heard().await[0], 2);
         peer.send(&frame).await;
@@ -260,13 +238,7 @@ async fn frames_may_come_in_pieces_and_many_at_once() {
 #[tokio::test]
 async fn with_accounts_there_is_no_door_without_a_login() {
     let mut config = private();
-    let role = "component".to_owned();
-    config.raw_sockets = vec![RawSocket {
-        address: any_port(),
-        role: Some(role),
-        realm: None,
-        everybody: false,
-    }];
+    config.raw_sockets = vec![door(any_port(), Some("component"))];
     let accounts = std::sync::Arc::new(coati_server::auth::MemoryAccounts::default());
     let refused = Server::builder().config(config).accounts(accounts).start().await;
     assert_eq!(
@@ -274,12 +246,10 @@ async fn with_accounts_there_is_no_door_without_a_login() {
         Err(ErrorKind::Configuration)
     );
     let mut config = private();
-    config.raw_sockets = vec![RawSocket {
-        address: RawAddress::Tcp("0.0.0.0:0".parse().expect("an address")),
-        role: Some("x".to_owned()),
-        realm: None,
-        everybody: false,
-    }];
+    config.raw_sockets = vec![door(
+        RawAddress::Tcp("0.0.0.0:0".parse().expect("an address")),
+        Some("x"),
+    )];
     assert!(
         config
             .validate()
@@ -287,11 +257,6 @@ async fn with_accounts_there_is_no_door_without_a_login() {
     );
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = private();
-    config.raw_sockets = vec![RawSocket {
-        address: RawAddress::Unix(folder.path().join("s")),
-        role: Some("component".to_owned()),
-        realm: None,
-        everybody: false,
-    }];
+    config.raw_sockets = vec![door(RawAddress::Unix(folder.path().join("s")), Some("component"))];
     with_accounts(Server::builder().config(config)).await.0.stop().await;
 }

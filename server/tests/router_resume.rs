@@ -11,6 +11,7 @@ use std::{
 
 use coati_server::{
     Error, ErrorKind, Result, Running, Server, ServerBuilder,
+    config::file::RouterFile,
     data::{DataHub, DataSource, FeedOptions},
     router::{Change, EventStore, Limits, Open, Stored},
     service::FrameChannel,
@@ -22,7 +23,10 @@ use shared::{
     data::{Applied, Frame, Query, Range, Replica},
     wamp::{MatchPolicy, Uri},
 };
-use support::{get, private, raw::Raw};
+use support::{
+    get, private,
+    raw::{Raw, roles},
+};
 
 fn router() -> ServerBuilder {
     let builder = Server::builder().config(private()).authorizer(Box::new(Open));
@@ -85,6 +89,66 @@ async fn acknowledged_events_survive_a_restart_and_are_resumed_by_publication() 
     let rest = after(&mut client, &all[3][0]["publication"]).await;
     assert_eq!(rest, (52..=150).map(|number| json!(number)).collect::<Vec<_>>());
     server_after.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn realms_that_keep_their_history_in_one_database_see_only_their_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite:{}", folder.path().join("history.db").display());
+    let realm = |name: &str| {
+        format!(
+            r#"
+            [[realm]]
+            name = "{name}"
+            [realm.authentication]
+            anonymous = "guest"
+            [[realm.role]]
+            name = "guest"
+            [[realm.role.permission]]
+            uri = "log."
+            match = "prefix"
+            allow = ["publish", "subscribe"]
+            [realm.history]
+            database = "{url}"
+            [[realm.history.topic]]
+            uri = "log."
+            match = "prefix"
+            events = 100
+            "#
+        )
+    };
+    let text = ["one", "two"].map(realm).concat();
+    let start = async || {
+        let file = RouterFile::parse("test.toml", &text).expect("the file is right");
+        started(file.builder(private()).expect("the settings are right")).await
+    };
+    let open = async |server: &Running, realm: &str| {
+        let socket = Raw::open(server.address(), &[("sec-websocket-protocol", "wamp.2.json")]).await;
+        let mut raw = socket.expect("everybody gets a socket");
+        let welcome = raw.ask(json!([1, realm, {"roles": roles()}])).await;
+        assert_eq!(welcome[0], 2, "{welcome}");
+        raw
+    };
+    let server = start().await;
+    let (mut one, mut two) = (open(&server, "one").await, open(&server, "two").await);
+    let of_one = publish(&mut one, 1).await;
+    let of_two = publish(&mut two, 2).await;
+    for number in [3, 5] {
+        assert!(publish(&mut one, number).await.is_u64());
+        assert!(publish(&mut two, number + 1).await.is_u64());
+    }
+    server.stop().await;
+    let server = start().await;
+    for (realm, own, other, rest) in [("one", &of_one, &of_two, [3, 5]), ("two", &of_two, &of_one, [4, 6])] {
+        let mut raw = open(&server, realm).await;
+        assert_eq!(after(&mut raw, own).await, rest.map(|number| json!(number)), "{realm}");
+        assert_eq!(
+            after(&mut raw, other).await,
+            [json!("wamp.error.history_unavailable")],
+            "{realm}"
+        );
+    }
     server.stop().await;
 }
 

@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc};
 
 use coati_server::{
     ErrorKind, Running, Server,
-    config::{RawAddress, RawSocket},
+    config::RawAddress,
     peer::websocket::Dial,
     router::{Limits, Open},
 };
@@ -18,7 +18,7 @@ use shared::{
         message::{CallOptions, RegisterOptions},
     },
 };
-use support::{PASSWORD, private, with_accounts};
+use support::{PASSWORD, door, private, with_accounts};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -42,12 +42,10 @@ fn write_certificate(folder: &Path) {
 
 async fn secured(folder: &Path) -> Running {
     let mut config = private();
-    config.raw_sockets = vec![RawSocket {
-        address: RawAddress::Tls("127.0.0.1:0".parse().expect("an address")),
-        role: Some("anonymous".into()),
-        realm: None,
-        everybody: false,
-    }];
+    config.raw_sockets = vec![door(
+        RawAddress::Tls("127.0.0.1:0".parse().expect("an address")),
+        Some("anonymous"),
+    )];
     Server::builder()
         .config(config)
         .authorizer(Box::new(Open))

@@ -1,15 +1,16 @@
 //! Queries of one tree while another is busy, in turn with queries while it is not.
 
 use std::{
+    future::poll_fn,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use coati_server::{TreeHost, data::DataHub, tree_host::ThreadTreeHost};
-use futures::FutureExt;
+use futures::{FutureExt, future::LocalBoxFuture};
 use shared::data::RowKey;
 use tokio::sync::{mpsc, oneshot};
 
@@ -35,14 +36,36 @@ impl Measured {
 /// On so many threads, two trees: in each round one asks for row 1 for as long as `busy` says, then does so while the
 /// other one keeps its thread for as long.
 pub async fn measure(hub: Arc<DataHub>, threads: usize, rounds: usize, busy: Duration) -> Measured {
+    measure_with(hub, threads, rounds, busy, |tree| tree).await
+}
+
+/// The same with two threads where trees hold one lock while they run: a mistake that must show.
+pub async fn measure_under_one_lock(hub: Arc<DataHub>, rounds: usize, busy: Duration) -> Measured {
+    let lock = Arc::new(Mutex::new(()));
+    let under = move |mut tree: LocalBoxFuture<'static, ()>| {
+        let lock = lock.clone();
+        poll_fn(move |context| {
+            let _held = lock.lock().expect("no tree panics");
+            tree.as_mut().poll(context)
+        })
+        .boxed_local()
+    };
+    measure_with(hub, 2, rounds, busy, under).await
+}
+
+async fn measure_with<W>(hub: Arc<DataHub>, threads: usize, rounds: usize, busy: Duration, within: W) -> Measured
+where
+    W: Fn(LocalBoxFuture<'static, ()>) -> LocalBoxFuture<'static, ()> + Clone + Send + 'static,
+{
     let trees = ThreadTreeHost::start(threads).expect("threads");
     // Odd while the one tree is busy.
     let turns = Arc::new(AtomicUsize::new(0));
     let (begin, mut begun) = mpsc::unbounded_channel::<()>();
     let turn = turns.clone();
     // It is alone on its thread until the second tree comes, which takes another one if there is.
+    let around = within.clone();
     trees.spawn_tree(Box::new(move || {
-        async move {
+        let tree = async move {
             while begun.recv().await.is_some() {
                 turn.fetch_add(1, Ordering::SeqCst);
                 let start = Instant::now();
@@ -51,12 +74,12 @@ pub async fn measure(hub: Arc<DataHub>, threads: usize, rounds: usize, busy: Dur
                 }
                 turn.fetch_add(1, Ordering::SeqCst);
             }
-        }
-        .boxed_local()
+        };
+        around(tree.boxed_local())
     }));
     let (tell, told) = oneshot::channel();
     trees.spawn_tree(Box::new(move || {
-        async move {
+        let tree = async move {
             let mut measured = Measured::default();
             let query = async || {
                 let start = Instant::now();
@@ -79,8 +102,8 @@ pub async fn measure(hub: Arc<DataHub>, threads: usize, rounds: usize, busy: Dur
                 }
             }
             tell.send(measured).expect("somebody waits");
-        }
-        .boxed_local()
+        };
+        within(tree.boxed_local())
     }));
     told.await.expect("the tree ends")
 }

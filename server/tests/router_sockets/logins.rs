@@ -10,7 +10,7 @@ use super::support::{
     get,
     octets::Octets,
     private,
-    raw::{Raw, Seen},
+    raw::{Raw, Seen, roles},
 };
 
 const JSON: (&str, &str) = ("sec-websocket-protocol", "wamp.2.json");
@@ -29,8 +29,7 @@ async fn open(server: &Running) -> Raw {
 }
 
 fn hello(realm: &str, method: &str, authid: &str) -> Value {
-    let roles = json!({"caller": {}, "callee": {}, "publisher": {}, "subscriber": {}});
-    json!([1, realm, {"roles": roles, "authmethods": [method], "authid": authid}])
+    json!([1, realm, {"roles": roles(), "authmethods": [method], "authid": authid}])
 }
 
 /// Joins by ticket; the router's last word.

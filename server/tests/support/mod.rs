@@ -6,7 +6,11 @@ pub mod raw;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use coati_server::{Config, Running, Server, ServerBuilder, auth::MemoryAccounts};
+use coati_server::{
+    Config, Running, Server, ServerBuilder,
+    auth::MemoryAccounts,
+    config::{RawAddress, RawSocket},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -24,6 +28,27 @@ pub fn private() -> Config {
     // The raw clients of these tests answer no close frame.
     config.connections.farewell = Duration::from_millis(200);
     config
+}
+
+/// A place where RawSocket is spoken; all who come there have the role, or join as over WebSocket.
+pub fn door(address: RawAddress, role: Option<&str>) -> RawSocket {
+    RawSocket {
+        address,
+        role: role.map(str::to_owned),
+        realm: None,
+        everybody: false,
+    }
+}
+
+/// A free port, for a door.
+pub fn any_port() -> RawAddress {
+    RawAddress::Tcp("127.0.0.1:0".parse().expect("an address"))
+}
+
+/// A router of these settings alone.
+pub async fn started(config: Config) -> Running {
+    let server = Server::builder().config(config).start();
+    server.await.expect("the server starts")
 }
 
 /// A server with the accounts anna and bert, both of role `editor`.

@@ -8,6 +8,9 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
+/// The first octets of RawSocket: any length, JSON.
+pub const RAW_JSON: [u8; 4] = [0x7F, 0xF1, 0, 0];
+
 trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
 

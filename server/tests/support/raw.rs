@@ -85,8 +85,7 @@ impl Raw {
     }
 
     pub async fn join(&mut self) -> Value {
-        let roles = json!({"caller": {}, "callee": {}, "publisher": {}, "subscriber": {}});
-        self.send(json!([1, "realm1", {"roles": roles}])).await;
+        self.send(json!([1, "realm1", {"roles": roles()}])).await;
         let welcome = self.next().await.message();
         assert_eq!(welcome[0], 2, "{welcome}");
         self.session = welcome[1].as_u64().expect("an id");
@@ -130,4 +129,9 @@ impl Raw {
         self.send(message).await;
         self.next().await.message()
     }
+}
+
+/// All roles of a client, as HELLO says them.
+pub fn roles() -> Value {
+    json!({"caller": {}, "callee": {}, "publisher": {}, "subscriber": {}})
 }

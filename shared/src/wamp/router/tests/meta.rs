@@ -350,9 +350,9 @@ fn testaments_can_be_flushed_are_bounded_and_need_permission_at_both_ends() {
     world.bind(1, "base");
     world.join_as(2, CodecId::Json, Principal::internal("tree"), HELLO);
     world.say(2, r#"[32,1,{"match":"prefix"},"base."]"#);
-    let add = |world: &mut World, topic: &str| {
+    let add_of = |world: &mut World, number: u64, topic: &str| {
         let said = world.say(
-            1,
+            number,
             &format!(r#"[48,1,{{}},"wamp.session.add_testament",["{topic}",["x"]]]"#),
         );
         if said[0].1.starts_with("[50,") {
@@ -361,6 +361,7 @@ fn testaments_can_be_flushed_are_bounded_and_need_permission_at_both_ends() {
             refused(&said).to_owned()
         }
     };
+    let add = |world: &mut World, topic: &str| add_of(world, 1, topic);
     assert_eq!(add(&mut world, "other.topic"), "wamp.error.not_authorized");
     assert_eq!(add(&mut world, "not valid"), "wamp.error.invalid_uri");
     assert_eq!(add(&mut world, "wamp.session.on_join"), "wamp.error.invalid_uri");
@@ -368,6 +369,10 @@ fn testaments_can_be_flushed_are_bounded_and_need_permission_at_both_ends() {
         assert_eq!(add(&mut world, "base.client.gone"), "ok");
     }
     assert_eq!(add(&mut world, "base.client.gone"), "coati.error.busy");
+    for _ in 0..256 {
+        assert_eq!(add_of(&mut world, 2, "base.server.gone"), "ok");
+    }
+    assert_eq!(add_of(&mut world, 2, "base.server.gone"), "coati.error.busy");
     assert_eq!(
         world.say(
             1,
