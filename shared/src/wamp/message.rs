@@ -1,6 +1,7 @@
 //! Every WAMP message as a struct: a typed head and, where there are arguments, an undecoded payload.
 
 mod details;
+mod usual;
 mod wire;
 
 pub use details::*;

@@ -1,5 +1,7 @@
 //! Finds the elements of a JSON frame: a checking scanner that builds nothing.
 
+use std::ops::Range;
+
 use super::{DEPTH_LIMIT, DecodeError, DecodeErrorKind, Elements, Kind};
 
 /// The kind of the value that starts with this byte.
@@ -66,6 +68,62 @@ pub(crate) fn split(frame: &[u8]) -> Result<Elements, DecodeError> {
         Ok(()) => Ok(elements),
         Err(fault) => Err(fault.into()),
     }
+}
+
+/// What a frame holds that begins with a code, a request and no options.
+pub(crate) struct Usual {
+    pub(crate) code: u64,
+    pub(crate) request: u64,
+    /// Inside of the quotes.
+    pub(crate) text: Option<Range<usize>>,
+    /// A list; nothing if there is none in the frame, or an empty one.
+    pub(crate) args: Range<usize>,
+}
+
+/// Reads `[code,request,{}`, then perhaps a text without escapes and perhaps a list. None if anything else is there,
+/// spaces included.
+pub(crate) fn usual(frame: &[u8]) -> Option<Usual> {
+    let (code, at) = whole_number(frame, after(frame, 0, b"[")?)?;
+    let (request, at) = whole_number(frame, after(frame, at, b",")?)?;
+    let mut at = after(frame, at, b",{}")?;
+    let mut text = None;
+    if frame.get(at..at + 2) == Some(b",\"") {
+        let end = plain_string(frame, at + 1)?;
+        text = Some(at + 2..end - 1);
+        at = end;
+    }
+    let mut args = at..at;
+    if frame.get(at..at + 2) == Some(b",[") {
+        args = at + 1..value(frame, at + 1, DEPTH_LIMIT - 1).ok()?;
+        at = args.end;
+        if args.len() == 2 {
+            args = at..at;
+        }
+    }
+    (frame.get(at..) == Some(b"]")).then_some(Usual {
+        code,
+        request,
+        text,
+        args,
+    })
+}
+
+fn after(bytes: &[u8], at: usize, wanted: &[u8]) -> Option<usize> {
+    let end = at + wanted.len();
+    (bytes.get(at..end) == Some(wanted)).then_some(end)
+}
+
+/// A number without sign, and the place after it. Sixteen digits always fit.
+fn whole_number(bytes: &[u8], start: usize) -> Option<(u64, usize)> {
+    let (mut number, mut at) = (0_u64, start);
+    while let digit @ b'0'..=b'9' = byte(bytes, at) {
+        if at - start == 16 {
+            return None;
+        }
+        number = number * 10 + u64::from(digit - b'0');
+        at += 1;
+    }
+    (byte(bytes, start) != b'0' && at > start).then_some((number, at))
 }
 
 /// What is wrong and where. So small that it fits into a register: each step of the scanner could return one.

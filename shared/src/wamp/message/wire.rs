@@ -301,6 +301,13 @@ impl Fields {
 impl Message {
     /// See [`CodecId::decode`].
     pub(crate) fn from_frame(codec: CodecId, frame: Bytes) -> Result<Self, DecodeError> {
+        match codec {
+            CodecId::Json => usual::read(frame).or_else(|frame| Self::from_elements(codec, frame)),
+            CodecId::Msgpack | CodecId::Cbor => Self::from_elements(codec, frame),
+        }
+    }
+
+    pub(super) fn from_elements(codec: CodecId, frame: Bytes) -> Result<Self, DecodeError> {
         let elements = codec.split(&frame)?;
         let mut fields = Fields {
             codec,
