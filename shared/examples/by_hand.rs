@@ -36,11 +36,18 @@ pub trait GreeterFace: Node {
 
 impl<N: Greeter + Node> GreeterFace for N {
     fn call_hello(self: Rc<Self>, name: String) -> Calling<String> {
-        Box::pin(async move { self.hello(name, Caller::current().unwrap_or_default()).await })
+        // The room first: then the call is written where it stays, not beside it and copied.
+        let room = Box::new_uninit();
+        let call = Box::write(room, async move {
+            self.hello(name, Caller::current().unwrap_or_default()).await
+        });
+        Box::into_pin(call)
     }
 
     fn call_count(self: Rc<Self>, to: u32, outlet: Outlet<u32>) -> Calling<()> {
-        Box::pin(async move { pour(self.count(to), outlet).await })
+        let room = Box::new_uninit();
+        let call = Box::write(room, async move { pour(self.count(to), outlet).await });
+        Box::into_pin(call)
     }
 }
 
@@ -74,23 +81,23 @@ impl GreeterRemote {
     ///
     /// # Errors
     /// The callee's.
-    pub async fn hello(&self, name: String) -> Result<String> {
+    pub fn hello(&self, name: String) -> impl Future<Output = Result<String>> {
         let contract = &<dyn Greeter as Contract>::INFO;
-        match self.node.face(&self.here, contract)? {
-            Some(face) => {
-                let call = face.clone().call_hello(name);
-                self.node.call_here(face, "hello", call).await
-            }
-            None => self.node.call_away(contract, "hello", (name,)).await,
-        }
+        self.node.call(move || {
+            Ok(match self.node.find(&self.here, contract)? {
+                Some(callee) => callee.call("hello", |face| face.call_hello(name)),
+                None => self.node.call_away(contract, "hello", (name,)),
+            })
+        })
     }
 
     /// The numbers up to one.
     pub fn count(&self, to: u32) -> RemoteStream<u32> {
         let (remote, contract) = (self.clone(), &<dyn Greeter as Contract>::INFO);
         self.node.stream(async move {
-            match remote.node.face(&remote.here, contract)? {
-                Some(face) => {
+            match remote.node.find(&remote.here, contract)? {
+                Some(callee) => {
+                    let face = callee.face();
                     let call = |outlet| face.clone().call_count(to, outlet);
                     Ok(remote.node.stream_here(face.clone(), "count", call))
                 }

@@ -38,7 +38,7 @@ pub use enter::CallInfo;
 pub use frame::Caller;
 pub use mirror::{Mirror, Mirrored, StateRef};
 pub use once::AnswerTable;
-pub use remote::{DynamicRemote, Here, RemoteNode};
+pub use remote::{Callee, DynamicRemote, Here, RemoteCall, RemoteNode, Target};
 pub use stream::RemoteStream;
 pub use verbs::{NodeExt, downcast};
 
@@ -144,7 +144,6 @@ type Unbinding = Shared<LocalBoxFuture<'static, Result<()>>>;
 
 /// What a node has while it is bound.
 struct Seat {
-    this: Weak<dyn Node>,
     place: Rc<Place>,
     parent: Option<Weak<dyn Node>>,
     /// In the order in which they were added.
@@ -157,6 +156,7 @@ struct Seat {
 
 /// Where a node is bound. Code of the node that runs holds on to it, so it may outlive the seat.
 pub(crate) struct Place {
+    this: Weak<dyn Node>,
     path: Path,
     context: NodeContext,
     /// Made by the first step of binding.
@@ -207,7 +207,7 @@ impl NodeCore {
     }
 
     pub(crate) fn this(&self) -> Option<Rc<dyn Node>> {
-        self.seat.borrow().as_ref().and_then(|seat| seat.this.upgrade())
+        self.seat.borrow().as_ref().and_then(|seat| seat.place.this.upgrade())
     }
 
     pub(crate) fn parent(&self) -> Option<Rc<dyn Node>> {

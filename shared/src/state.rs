@@ -8,6 +8,7 @@ use std::{cell::RefCell, fmt, rc::Rc};
 use any_spawner::{CustomExecutor, Executor, PinnedFuture, PinnedLocalFuture};
 use reactive_graph::{
     computed::ArcMemo,
+    diagnostics::SpecialNonReactiveZone,
     effect::RenderEffect,
     graph::{Observer, untrack},
     owner::Owner,
@@ -168,6 +169,14 @@ impl<T: fmt::Debug + Send + Sync + 'static> fmt::Debug for Computed<T> {
 /// Runs a piece of code without tracking what it reads.
 pub fn untracked<R>(run: impl FnOnce() -> R) -> R {
     untrack(run)
+}
+
+/// The same for code that is seldom watched by anything: then there is nothing to put aside and to bring back.
+#[inline]
+pub(crate) fn unobserved<R>(run: impl FnOnce() -> R) -> R {
+    // Reading without an observer is on purpose here, of which the reactive library warns in debug builds.
+    let _zone = cfg!(debug_assertions).then(SpecialNonReactiveZone::enter);
+    if Observer::get().is_some() { untrack(run) } else { run() }
 }
 
 /// Runs code when the node, watch or view whose code runs now ends. Outside of them it does nothing.

@@ -1,6 +1,6 @@
 //! Nodes across sessions: few registrations, identity, late joining and coming back, errors that survive the way.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, pin::pin, rc::Rc};
 
 use coati_shared::{
     prelude::*,
@@ -150,10 +150,17 @@ async fn a_call_that_is_given_up_ends_at_the_callee(at: Placement) -> Result<()>
     // The question for the contract goes first: it must not use up the time.
     remote.add(1, 2).await?;
     let soon = remote.clone().with_timeout(Some(std::time::Duration::from_millis(100)));
-    let late = soon.never().await.unwrap_err();
+    let mut held = pin!(soon.never());
+    testing::settle().await;
+    assert_eq!(*desk.dropped.borrow(), 0, "nothing runs before somebody waits for it");
+    let late = held.as_mut().await.unwrap_err();
     assert_eq!(late.kind, ErrorKind::Timeout);
     testing::settle().await;
-    assert_eq!(*desk.dropped.borrow(), 1, "a time-out drops the work");
+    assert_eq!(
+        *desk.dropped.borrow(),
+        1,
+        "a time-out drops the work, not only who waited"
+    );
     let call = remote.never();
     let unbind = async {
         testing::settle().await;

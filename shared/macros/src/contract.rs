@@ -411,8 +411,9 @@ fn remote_method(method: &Method, trait_name: &Ident, shared: &TokenStream) -> T
             pub fn #ident(&self, #parameters) -> #shared::node::RemoteStream<#answer> {
                 let remote = self.clone();
                 self.node.stream(async move {
-                    match remote.node.face(&remote.here, #contract)? {
-                        ::std::option::Option::Some(face) => {
+                    match remote.node.find(&remote.here, #contract)? {
+                        ::std::option::Option::Some(callee) => {
+                            let face = callee.face();
                             let call = |outlet| face.clone().#face_method(#(#names,)* outlet);
                             ::std::result::Result::Ok(remote.node.stream_here(face.clone(), #name, call))
                         }
@@ -426,14 +427,15 @@ fn remote_method(method: &Method, trait_name: &Ident, shared: &TokenStream) -> T
     }
     quote! {
         #(#docs)*
-        pub async fn #ident(&self, #parameters) -> #output {
-            match self.node.face(&self.here, #contract)? {
-                ::std::option::Option::Some(face) => {
-                    let call = face.clone().#face_method(#(#names),*);
-                    self.node.call_here(face, #name, call).await
-                }
-                ::std::option::Option::None => self.node.call_away(#contract, #name, #values).await,
-            }
+        pub fn #ident(&self, #parameters) -> impl ::std::future::Future<Output = #output> + use<'_> {
+            self.node.call(move || {
+                ::std::result::Result::Ok(match self.node.find(&self.here, #contract)? {
+                    ::std::option::Option::Some(callee) => {
+                        callee.call(#name, |face| face.#face_method(#(#names),*))
+                    }
+                    ::std::option::Option::None => self.node.call_away(#contract, #name, #values),
+                })
+            })
         }
     }
 }
@@ -461,7 +463,10 @@ fn face_body(method: &Method, trait_name: &Ident, shared: &TokenStream) -> Token
     };
     quote! {
         #head {
-            ::std::boxed::Box::pin(async move { #call.await })
+            // The room first: then the call is written where it stays, not beside it and copied.
+            let room = ::std::boxed::Box::new_uninit();
+            let call = ::std::boxed::Box::write(room, async move { #call.await });
+            ::std::boxed::Box::into_pin(call)
         }
     }
 }

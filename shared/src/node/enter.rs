@@ -7,7 +7,7 @@ use std::{
     borrow::Cow,
     cell::OnceCell,
     fmt,
-    future::{Future, pending, ready},
+    future::{Future, pending, poll_fn, ready},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -15,14 +15,14 @@ use std::{
 
 use futures::FutureExt;
 use serde::de::DeserializeOwned;
-use tracing::Span;
+use tracing::{Level, Span, level_filters::LevelFilter};
 
 use super::{
     Node, Place,
     call::{Answer, Arguments},
-    frame::{Caller, Who},
+    frame::{Caller, Frame, Who},
     member::{builtin, nobody},
-    task::Work,
+    task::{Work, gone, poll_inside},
 };
 use crate::{
     contract::{Calling, Running},
@@ -41,12 +41,11 @@ pub struct CallInfo {
 }
 
 impl CallInfo {
-    #[cold]
-    fn new(work: &Work, method: Cow<'static, str>) -> Rc<Self> {
+    fn new(place: Rc<Place>, who: Option<&Who>, method: Cow<'static, str>) -> Rc<Self> {
         Rc::new(Self {
             method,
-            place: work.place().clone(),
-            who: work.who().cloned().unwrap_or_default(),
+            place,
+            who: who.cloned().unwrap_or_default(),
             caller: OnceCell::new(),
         })
     }
@@ -74,108 +73,159 @@ impl fmt::Debug for CallInfo {
     }
 }
 
-/// A call of a node of this tree, with all that a callee is owed: wrappers, identity, cancellation, no panic.
-pub(crate) struct Entered<R> {
-    node: Rc<dyn Node>,
-    method: Cow<'static, str>,
-    /// None: this tree itself.
-    who: Option<Box<Who>>,
-    code: Code<R>,
-    /// How the call looks to rules around it, and what it brings to who made it.
+/// How a call looks to the rules around it, and what it brings to who made it.
+pub(crate) struct Rules<R> {
     hide: fn(Calling<R>) -> Running,
     show: fn(Answer) -> Result<R>,
-    /// Once it has waited. Whatever is logged on behalf of the call, down to its statements, carries its span.
-    waiting: Option<Box<(Work, Span)>>,
+}
+
+impl<R: DeserializeOwned + 'static> Rules<R> {
+    /// Of a call whose caller knows the contract.
+    pub(crate) const TYPED: Self = Self {
+        hide: |call| Box::pin(async move { call.await.map(Answer::local) }),
+        show: Answer::take,
+    };
+}
+
+impl Rules<Answer> {
+    /// Of a call by name.
+    const NAMED: Self = Self {
+        hide: |call| call,
+        show: Ok,
+    };
 }
 
 /// What runs, as a part of the callee only.
 enum Code<R> {
     Bare(Calling<R>),
-    /// The outermost of the rules around it.
-    Ruled(Running),
-}
-
-impl<R: DeserializeOwned + 'static> Entered<R> {
-    /// A call by a caller of the same tree that knows the contract.
-    #[inline]
-    pub(crate) fn typed(node: Rc<dyn Node>, method: &'static str, call: Calling<R>) -> Self {
-        Self {
-            node,
-            method: Cow::Borrowed(method),
-            who: None,
-            code: Code::Bare(call),
-            hide: |call| Box::pin(async move { call.await.map(Answer::local) }),
-            show: Answer::take,
-            waiting: None,
-        }
-    }
-}
-
-impl Entered<Answer> {
-    /// A call by name.
-    pub(crate) fn named(node: Rc<dyn Node>, method: Cow<'static, str>, arguments: Arguments, who: Option<Who>) -> Self {
-        let (callee, name) = (node.clone(), method.clone());
-        Self {
-            node,
-            method,
-            who: who.map(Box::new),
-            code: Code::Bare(Box::pin(async move { dispatch(callee, &name, arguments).await })),
-            hide: |call| call,
-            show: Ok,
-            waiting: None,
-        }
-    }
-}
-
-impl<R: 'static> Future for Entered<R> {
-    type Output = Result<R>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
-        let this = &mut *self;
-        if let Some(waiting) = &mut this.waiting {
-            let (work, span) = &mut **waiting;
-            let name = |place: &Place| place.path.endpoint(&this.method);
-            return work.poll(&this.node, context, name, |context| {
-                let _span = span.enter();
-                this.code.poll(this.show, context)
-            });
-        }
-        let mut work = Work::call(&this.node, this.who.take().map(|who| *who))?;
-        let mut ruled = None;
-        if work.place().context.member().has_wrappers() {
-            ruled = Some(CallInfo::new(&work, this.method.clone()));
-        }
-        let span = tracing::info_span!(
-            "call",
-            procedure = work.place().path.endpoint(&this.method),
-            trace = work.who().and_then(Who::trace).map(tracing::field::display)
-        );
-        let name = |place: &Place| place.path.endpoint(&this.method);
-        let polled = work.poll(&this.node, context, name, |context| {
-            let _span = span.enter();
-            // Nothing of the call itself runs, not even its decoding, before the last rule lets it through.
-            if let (Some(info), Code::Bare(call)) = (ruled.take(), &mut this.code) {
-                let call = std::mem::replace(call, Box::pin(pending()));
-                this.code = Code::Ruled(info.place.context.wrap(&info, (this.hide)(call)));
-            }
-            this.code.poll(this.show, context)
-        });
-        if polled.is_pending() {
-            this.waiting = Some(Box::new((work, span)));
-        }
-        polled
-    }
+    /// The outermost of the rules around it, and what its answer is.
+    Ruled(Running, fn(Answer) -> Result<R>),
 }
 
 impl<R> Code<R> {
     #[inline]
-    fn poll(&mut self, show: fn(Answer) -> Result<R>, context: &mut Context<'_>) -> Poll<Result<R>> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<R>> {
         match self {
             Self::Bare(call) => call.as_mut().poll(context),
-            Self::Ruled(call) => call.as_mut().poll(context).map(|answer| answer.and_then(show)),
+            Self::Ruled(call, show) => call.as_mut().poll(context).map(|answer| answer.and_then(*show)),
         }
     }
+}
+
+/// Polls a call of a node of this tree for the first time, with all that a callee is owed: wrappers, identity,
+/// cancellation, no panic. One that waits goes on in `waiting`.
+#[expect(clippy::ptr_arg, reason = "a call that waits keeps the name as it is")]
+#[inline]
+pub(crate) fn enter<R: 'static>(
+    place: Rc<Place>,
+    who: Who,
+    method: &Cow<'static, str>,
+    call: Calling<R>,
+    rules: &Rules<R>,
+    waiting: &mut Option<Waiting<R>>,
+    context: &mut Context<'_>,
+) -> Poll<Result<R>> {
+    let ruled = place.context.member().has_wrappers().then(|| place.clone());
+    // Whatever is logged on behalf of the call, down to its statements, carries its span.
+    let logged = (Level::INFO <= LevelFilter::current()).then(|| place.clone());
+    let frame = Frame::of_node(place, Some(who));
+    let mut info = ruled.map(|place| CallInfo::new(place, frame.who(), method.clone()));
+    let span = logged.map(|place| span(&place, frame.who(), method));
+    let mut code = Code::Bare(call);
+    let polled = poll_inside(
+        &frame,
+        context,
+        |place| place.path.endpoint(method),
+        |context| {
+            let _span = span.as_ref().map(Span::enter);
+            // Nothing of the call itself runs, not even its decoding, before the last rule lets it through.
+            if let (Some(info), Code::Bare(call)) = (info.take(), &mut code) {
+                let call = std::mem::replace(call, Box::pin(pending()));
+                code = Code::Ruled(info.place.context.wrap(&info, (rules.hide)(call)), rules.show);
+            }
+            code.poll(context)
+        },
+    );
+    if polled.is_pending() {
+        *waiting = Some(Waiting(Box::new(Entered {
+            work: Work::call(frame, context)?,
+            code,
+            span,
+            method: method.clone(),
+        })));
+    }
+    polled
+}
+
+#[cold]
+fn span(place: &Place, who: Option<&Who>, method: &str) -> Span {
+    tracing::info_span!(
+        "call",
+        procedure = place.path.endpoint(method),
+        trace = who.and_then(Who::trace).map(tracing::field::display)
+    )
+}
+
+/// A call of a node of this tree that has waited.
+pub(crate) struct Waiting<R>(Box<Entered<R>>);
+
+struct Entered<R> {
+    work: Work,
+    code: Code<R>,
+    span: Option<Span>,
+    method: Cow<'static, str>,
+}
+
+impl<R> Future for Waiting<R> {
+    type Output = Result<R>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
+        let Entered {
+            work,
+            code,
+            span,
+            method,
+        } = &mut *self.0;
+        work.poll(
+            context,
+            |place| place.path.endpoint(method),
+            |context| {
+                let _span = span.as_ref().map(Span::enter);
+                code.poll(context)
+            },
+        )
+    }
+}
+
+/// A call of a node of this tree, to be made when it is awaited.
+pub(crate) async fn entered<R: 'static>(
+    node: Rc<dyn Node>,
+    who: Option<Who>,
+    method: Cow<'static, str>,
+    call: Calling<R>,
+    rules: Rules<R>,
+) -> Result<R> {
+    let place = node.node_core().place().ok_or_else(gone)?;
+    let who = who.unwrap_or_else(|| place.context.member().who());
+    let (mut first, mut waiting) = (Some((place, who, call)), None);
+    poll_fn(|context| match (first.take(), &mut waiting) {
+        (Some((place, who, call)), waiting) => enter(place, who, &method, call, &rules, waiting, context),
+        (None, Some(waiting)) => waiting.poll_unpin(context),
+        (None, None) => Poll::Pending,
+    })
+    .await
+}
+
+/// A call by name.
+pub(crate) fn named(
+    node: Rc<dyn Node>,
+    method: Cow<'static, str>,
+    arguments: Arguments,
+    who: Option<Who>,
+) -> impl Future<Output = Result<Answer>> {
+    let (callee, name) = (node.clone(), method.clone());
+    let call = Box::pin(async move { dispatch(callee, &name, arguments).await });
+    entered(node, who, method, call, Rules::NAMED)
 }
 
 fn dispatch(node: Rc<dyn Node>, method: &str, arguments: Arguments) -> Running {

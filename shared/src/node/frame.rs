@@ -4,7 +4,7 @@ use std::{fmt, rc::Rc};
 
 use scoped_tls::scoped_thread_local;
 
-use super::NodeContext;
+use super::{NodeContext, Place};
 use crate::{
     wamp::message::InvocationDetails,
     wamp::{id::SessionId, peer::Peer},
@@ -77,7 +77,7 @@ pub(crate) struct Who {
 
 impl Who {
     /// Who calls from here, by the identity of this tree. A call that comes out of no other one starts a trace.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn calls(identity: Rc<Identity>, start: impl FnOnce() -> u64) -> Self {
         let trace = Frame::current(|frame| frame.who.as_ref()?.trace.clone());
         Self {
@@ -123,19 +123,44 @@ scoped_thread_local! {
 }
 
 /// What code runs for. A future that waits keeps its frame to itself.
-#[derive(Debug)]
 pub(crate) struct Frame {
-    /// What is decoded here belongs to this place: a remote that arrives calls from it.
-    place: NodeContext,
+    at: At,
     who: Option<Who>,
 }
 
+/// What is decoded here belongs to this place: a remote that arrives calls from it.
+enum At {
+    Node(Rc<Place>),
+    Level(NodeContext),
+}
+
 impl Frame {
-    #[inline]
-    pub(crate) const fn new(place: NodeContext, who: Option<Who>) -> Self {
-        Self { place, who }
+    /// Of code of a node.
+    #[inline(always)]
+    pub(crate) const fn of_node(place: Rc<Place>, who: Option<Who>) -> Self {
+        Self {
+            at: At::Node(place),
+            who,
+        }
     }
 
+    /// The node whose code it is.
+    #[inline]
+    pub(crate) const fn place(&self) -> Option<&Rc<Place>> {
+        match &self.at {
+            At::Node(place) => Some(place),
+            At::Level(_) => None,
+        }
+    }
+
+    fn context(&self) -> &NodeContext {
+        match &self.at {
+            At::Node(place) => &place.context,
+            At::Level(context) => context,
+        }
+    }
+
+    #[inline]
     pub(crate) const fn who(&self) -> Option<&Who> {
         self.who.as_ref()
     }
@@ -155,7 +180,11 @@ impl Frame {
 
 /// Runs code at another place, within the call that runs now, if any.
 pub(crate) fn inside_context<R>(context: &NodeContext, run: impl FnOnce() -> R) -> R {
-    Frame::new(context.clone(), current_who()).run(run)
+    let frame = Frame {
+        at: At::Level(context.clone()),
+        who: current_who(),
+    };
+    frame.run(run)
 }
 
 /// Who made the call that runs now.
@@ -165,5 +194,5 @@ pub(crate) fn current_who() -> Option<Who> {
 
 /// The place whose code runs now.
 pub(crate) fn current_place() -> Option<NodeContext> {
-    Frame::current(|frame| Some(frame.place.clone()))
+    Frame::current(|frame| Some(frame.context().clone()))
 }

@@ -62,8 +62,8 @@ pub(crate) async fn bind(
         seat.children.push((path.name().to_owned(), node.clone()));
     }
     *core.seat.borrow_mut() = Some(Seat {
-        this: Rc::downgrade(&node),
         place: Rc::new(Place {
+            this: Rc::downgrade(&node),
             path: path.clone(),
             context: context.clone(),
             owner: OnceCell::new(),

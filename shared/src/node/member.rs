@@ -26,7 +26,7 @@ use wills::{flush_wills, leave_will};
 use super::{
     Node,
     call::Arguments,
-    enter::Entered,
+    enter::named,
     fault::{self, Fault},
     frame::{Identity, Who},
     inspect,
@@ -208,8 +208,9 @@ impl Member {
         refusals.any()
     }
 
-    /// Who makes a call from this tree now.
-    #[inline]
+    /// Who makes a call from this tree now. Always inlined: handed out as a whole it would be copied right after it was
+    /// written, and the copying would wait for the writing.
+    #[inline(always)]
     pub(crate) fn who(&self) -> Who {
         Who::calls(self.identity.borrow().clone(), || self.new_number())
     }
@@ -354,7 +355,7 @@ impl Member {
             });
         }
         let who = Who::called(invocation.details);
-        Entered::named(node, method, arguments, Some(who)).await?.into_payload()
+        named(node, method, arguments, Some(who)).await?.into_payload()
     }
 
     /// What the router must know now: roots that no other root covers, and topics outside of them.

@@ -1,12 +1,12 @@
 //! Calling a node by path: directly if it is in this tree, else through the session; the caller cannot tell.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     fmt,
-    future::poll_fn,
     pin::{Pin, pin},
     rc::Rc,
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -17,17 +17,18 @@ use serde::{
 };
 
 use super::{
-    Node, NodeContext,
+    Node, NodeContext, Place,
     call::{Answer, Arguments},
-    enter::Entered,
+    enter::{Rules, enter, named},
     fault::{self, Fault},
     frame::{Who, current_place, inside_context},
     member::nobody,
     resolved::{Destination, Found},
     stream::RemoteStream,
+    task::gone,
 };
 use crate::{
-    contract::{ContractInfo, DESCRIBE},
+    contract::{Calling, ContractInfo, DESCRIBE},
     error::{Error, ErrorKind, Result},
     path::Path,
     signal::Parcel,
@@ -44,6 +45,27 @@ pub struct RemoteNode {
 /// The callee as its contract sees it, once a remote has found it in its own tree; for generated code.
 #[doc(hidden)]
 pub struct Here<F: ?Sized>(RefCell<Option<Found<F>>>);
+
+/// A callee in the caller's own tree; for generated code.
+#[doc(hidden)]
+pub struct Callee<F: ?Sized> {
+    pub(super) face: Rc<F>,
+    pub(super) place: Rc<Place>,
+}
+
+impl<F: ?Sized> Callee<F> {
+    /// Its methods.
+    #[must_use]
+    pub fn face(self) -> Rc<F> {
+        self.face
+    }
+
+    /// A call of it.
+    #[inline]
+    pub fn call<'a, R>(self, method: &'static str, call: impl FnOnce(Rc<F>) -> Calling<R>) -> Target<'a, R> {
+        Target(Way::Here(self.place, method, call(self.face)))
+    }
+}
 
 impl<F: ?Sized> Default for Here<F> {
     fn default() -> Self {
@@ -95,44 +117,45 @@ impl RemoteNode {
     /// If a node without the contract is at the path.
     #[doc(hidden)]
     #[inline]
-    pub fn face<F: ?Sized + 'static>(&self, here: &Here<F>, contract: &ContractInfo) -> Result<Option<Rc<F>>> {
+    pub fn find<F: Node + ?Sized>(&self, here: &Here<F>, contract: &ContractInfo) -> Result<Option<Callee<F>>> {
         let moves = self.context().member().moves();
         if let Some(found) = &*here.0.borrow()
-            && let Some(face) = found.face(moves)
+            && let Some(callee) = found.callee(moves)
         {
-            return Ok(Some(face));
+            return Ok(Some(callee));
         }
         self.look(moves, here, contract)
     }
 
-    fn look<F: ?Sized + 'static>(&self, moves: u64, here: &Here<F>, contract: &ContractInfo) -> Result<Option<Rc<F>>> {
+    fn look<F: Node + ?Sized>(&self, moves: u64, here: &Here<F>, contract: &ContractInfo) -> Result<Option<Callee<F>>> {
         if let Some(found) = self.destination.found::<F>()
-            && let Some(face) = found.face(moves)
+            && let Some(callee) = found.callee(moves)
         {
             *here.0.borrow_mut() = Some(found);
-            return Ok(Some(face));
+            return Ok(Some(callee));
         }
         let Some(node) = self.here() else { return Ok(None) };
+        let place = node.node_core().place().ok_or_else(gone)?;
         let mut slot = None::<Rc<F>>;
         node.node_face(&mut slot);
         let face = slot.ok_or_else(|| wrong_contract(self.path(), contract))?;
-        *here.0.borrow_mut() = Some(self.destination.keep(moves, &face));
-        Ok(Some(face))
+        let callee = Callee { face, place };
+        *here.0.borrow_mut() = Some(self.destination.keep(moves, &callee));
+        Ok(Some(callee))
     }
 
-    /// A call of a node in this tree. Used by generated code.
-    ///
-    /// # Errors
-    /// The callee's, or of a rule around the call.
+    /// A call by contract. Used by generated code. `start` runs at the first poll.
     #[doc(hidden)]
-    pub async fn call_here<R: DeserializeOwned + 'static>(
-        &self,
-        node: Rc<dyn Node>,
-        method: &'static str,
-        call: LocalBoxFuture<'static, Result<R>>,
-    ) -> Result<R> {
-        let mut call = Entered::typed(node, method, call);
-        self.limited(Pin::new(&mut call)).await
+    #[inline]
+    pub fn call<'a, R, S>(&'a self, start: S) -> RemoteCall<'a, R, S>
+    where
+        S: FnOnce() -> Result<Target<'a, R>>,
+    {
+        RemoteCall {
+            remote: self,
+            start: Some(start),
+            waiting: None,
+        }
     }
 
     /// A call by contract of a node in another tree. Used by generated code.
@@ -145,16 +168,15 @@ impl RemoteNode {
         contract: &'static ContractInfo,
         method: &'static str,
         arguments: A,
-    ) -> LocalBoxFuture<'a, Result<R>>
+    ) -> Target<'a, R>
     where
         A: Serialize + 'static,
         R: DeserializeOwned + 'static,
     {
-        // Boxed: its room would be part of every call.
-        Box::pin(async move {
+        Target(Way::Away(Box::pin(async move {
             let call = pin!(self.call_elsewhere(contract, method, arguments));
-            self.limited(call).await
-        })
+            Limited::new(self, call).await
+        })))
     }
 
     async fn call_elsewhere<A, R>(&self, contract: &ContractInfo, method: &str, arguments: A) -> Result<R>
@@ -181,10 +203,10 @@ impl RemoteNode {
         match self.here() {
             Some(node) => {
                 let method = method.to_owned().into();
-                let mut call = Entered::named(node, method, Arguments::wire(payload), None);
-                self.limited(Pin::new(&mut call)).await?.into_payload()
+                let call = pin!(named(node, method, Arguments::wire(payload), None));
+                Limited::new(self, call).await?.into_payload()
             }
-            None => self.limited(pin!(self.send(method, payload))).await,
+            None => Limited::new(self, pin!(self.send(method, payload))).await,
         }
     }
 
@@ -251,32 +273,133 @@ impl RemoteNode {
     }
 
     /// Who calls.
+    #[inline(always)]
     pub(super) fn who(&self) -> Who {
         self.context().member().who()
     }
 
-    /// Waits for a call, which is not moved: that would cost more than the waiting.
+    /// A call of a node in this tree: most are answered at once, and the others get what waiting takes.
+    fn call_here<'a, R: DeserializeOwned + 'static>(
+        &'a self,
+        place: Rc<Place>,
+        method: &'static str,
+        call: Calling<R>,
+        rest: &mut Option<LocalBoxFuture<'a, Result<R>>>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<R>> {
+        let mut waiting = None;
+        let polled = enter(
+            place,
+            self.who(),
+            &Cow::Borrowed(method),
+            call,
+            &Rules::TYPED,
+            &mut waiting,
+            context,
+        );
+        let Some(waiting) = waiting else { return polled };
+        let mut limited = Limited::new(self, waiting);
+        let polled = limited.is_over(context);
+        if polled.is_pending() {
+            *rest = Some(Box::pin(limited));
+        }
+        polled
+    }
+}
+
+/// Where a call goes; for generated code.
+#[doc(hidden)]
+pub struct Target<'a, R>(Way<'a, R>);
+
+enum Way<'a, R> {
+    Here(Rc<Place>, &'static str, Calling<R>),
+    Away(LocalBoxFuture<'a, Result<R>>),
+}
+
+/// A call by contract, for generated code. Nothing of it runs before it is polled, and a callee of the same tree that
+/// answers at once costs no more than its own future.
+#[doc(hidden)]
+pub struct RemoteCall<'a, R, S> {
+    remote: &'a RemoteNode,
+    start: Option<S>,
+    /// From the first poll on, if that was not the last.
+    waiting: Option<LocalBoxFuture<'a, Result<R>>>,
+}
+
+/// What is pinned is boxed.
+impl<R, S> Unpin for RemoteCall<'_, R, S> {}
+
+impl<'a, R, S> Future for RemoteCall<'a, R, S>
+where
+    R: DeserializeOwned + 'static,
+    S: FnOnce() -> Result<Target<'a, R>>,
+{
+    type Output = Result<R>;
+
     #[inline]
-    async fn limited<T>(&self, mut call: Pin<&mut impl Future<Output = Result<T>>>) -> Result<T> {
-        // Made when the call first waits: most calls within a tree are answered at once.
-        let mut limit = None;
-        poll_fn(|context| {
-            if let Poll::Ready(result) = call.as_mut().poll(context) {
-                return Poll::Ready(result);
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
+        let this = self.get_mut();
+        if let Some(start) = this.start.take() {
+            match start()?.0 {
+                Way::Here(place, method, call) => {
+                    return this.remote.call_here(place, method, call, &mut this.waiting, context);
+                }
+                Way::Away(call) => this.waiting = Some(call),
             }
-            let limit = limit.get_or_insert_with(|| {
-                self.timeout()
-                    .map(|timeout| (timeout, self.context().platform().sleep(timeout)))
-            });
-            let Some((timeout, sleep)) = limit else {
-                return Poll::Pending;
-            };
-            sleep.as_mut().poll(context).map(|()| {
-                let text = format!("{} did not answer within {timeout:?}.", self.path());
-                Err(Error::new(ErrorKind::Timeout, text))
-            })
+        }
+        let Some(waiting) = &mut this.waiting else {
+            return Poll::Pending;
+        };
+        let polled = waiting.as_mut().poll(context);
+        if polled.is_ready() {
+            // Given up here and now if its time is over, whenever this is dropped.
+            this.waiting = None;
+        }
+        polled
+    }
+}
+
+/// A call that is given up when its caller's time is over.
+struct Limited<'a, C> {
+    remote: &'a RemoteNode,
+    call: C,
+    /// Made when the call first waits: most calls within a tree are answered at once.
+    limit: Option<Option<(Duration, LocalBoxFuture<'static, ()>)>>,
+}
+
+impl<'a, C> Limited<'a, C> {
+    const fn new(remote: &'a RemoteNode, call: C) -> Self {
+        Self {
+            remote,
+            call,
+            limit: None,
+        }
+    }
+
+    fn is_over<R>(&mut self, context: &mut Context<'_>) -> Poll<Result<R>> {
+        let remote = self.remote;
+        let limit = self.limit.get_or_insert_with(|| {
+            let timeout = remote.timeout()?;
+            Some((timeout, remote.context().platform().sleep(timeout)))
+        });
+        let Some((timeout, sleep)) = limit else {
+            return Poll::Pending;
+        };
+        sleep.as_mut().poll(context).map(|()| {
+            let text = format!("{} did not answer within {timeout:?}.", remote.path());
+            Err(Error::new(ErrorKind::Timeout, text))
         })
-        .await
+    }
+}
+
+impl<R, C: Future<Output = Result<R>> + Unpin> Future for Limited<'_, C> {
+    type Output = Result<R>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
+        match Pin::new(&mut self.call).poll(context) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => self.is_over(context),
+        }
     }
 }
 

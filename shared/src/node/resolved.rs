@@ -6,7 +6,7 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use super::NodeContext;
+use super::{Callee, NodeContext, Place};
 use crate::path::Path;
 
 /// How many queries a node remembers; beyond them the one that was not used for the longest time goes.
@@ -26,20 +26,27 @@ pub(super) struct Found<F: ?Sized> {
     /// [`Member::moves`](super::member::Member::moves) at that time.
     moves: u64,
     face: Weak<F>,
+    place: Weak<Place>,
 }
 
 impl<F: ?Sized> Clone for Found<F> {
     fn clone(&self) -> Self {
-        let face = self.face.clone();
-        Self { face, ..*self }
+        let (face, place) = (self.face.clone(), self.place.clone());
+        Self { face, place, ..*self }
     }
 }
 
 impl<F: ?Sized> Found<F> {
     /// The callee, if no node has come or gone since.
     #[inline]
-    pub(super) fn face(&self, moves: u64) -> Option<Rc<F>> {
-        if self.moves == moves { self.face.upgrade() } else { None }
+    pub(super) fn callee(&self, moves: u64) -> Option<Callee<F>> {
+        if self.moves != moves {
+            return None;
+        }
+        Some(Callee {
+            face: self.face.upgrade()?,
+            place: self.place.upgrade()?,
+        })
     }
 }
 
@@ -55,9 +62,9 @@ impl Destination {
     }
 
     /// Remembers it for other remotes.
-    pub(super) fn keep<F: ?Sized + 'static>(&self, moves: u64, face: &Rc<F>) -> Found<F> {
-        let face = Rc::downgrade(face);
-        let found = Found { moves, face };
+    pub(super) fn keep<F: ?Sized + 'static>(&self, moves: u64, callee: &Callee<F>) -> Found<F> {
+        let (face, place) = (Rc::downgrade(&callee.face), Rc::downgrade(&callee.place));
+        let found = Found { moves, face, place };
         *self.found.borrow_mut() = Some(Box::new(found.clone()));
         found
     }

@@ -31,7 +31,7 @@ use super::{
     Arguments, Caller, Node, RemoteNode,
     call::decode_first,
     detached,
-    enter::Entered,
+    enter::{Rules, entered, named},
     fault::{self, Fault},
     frame::inside_context,
     member::Member,
@@ -273,7 +273,7 @@ impl RemoteNode {
                 Some(callee) => {
                     let (sender, items) = mpsc::channel(0);
                     let arguments = Arguments::wire(payload).with_parts(Parts::Here(sender));
-                    let call = Entered::named(callee, method.into(), arguments, None);
+                    let call = named(callee, method.into(), arguments, None);
                     let call = async move { Ok(Some(call.await?.into_payload()?).filter(answers)) };
                     Driven::new(call, items).boxed_local()
                 }
@@ -302,7 +302,7 @@ impl RemoteNode {
     ) -> LocalBoxStream<'static, Result<T>> {
         // One slot: the callee goes on only when its last item was taken.
         let (sender, items) = mpsc::channel(0);
-        let call = Entered::typed(node, method, call(Outlet::local(sender)));
+        let call = entered(node, None, method.into(), call(Outlet::local(sender)), Rules::TYPED);
         Driven::new(async move { call.await.map(|()| None) }, items).boxed_local()
     }
 

@@ -14,13 +14,13 @@ use futures::{FutureExt, channel::oneshot, future::LocalBoxFuture};
 use reactive_graph::owner::Owner;
 
 use super::{
-    Node, Place,
-    frame::{Frame, Who, inside_context},
+    Node, NodeContext, Place,
+    frame::{Frame, inside_context},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     platform::random_hex,
-    state::untracked,
+    state::unobserved,
 };
 
 /// What a node has running.
@@ -75,98 +75,86 @@ impl Tasks {
 #[inline]
 fn guarded<R>(owner: &Owner, run: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
     // The panic is caught in here: one that passed `with` would leave this owner to whoever runs next.
-    owner.with(|| untracked(|| catch_unwind(AssertUnwindSafe(run))))
+    owner.with(|| unobserved(|| catch_unwind(AssertUnwindSafe(run))))
 }
 
-/// A piece of work of a node: what a task and a call have in common.
+/// Polls code of a node in its frame. `what` names it for the log.
+#[inline]
+pub(crate) fn poll_inside<T>(
+    frame: &Frame,
+    context: &mut Context<'_>,
+    what: impl FnOnce(&Place) -> String,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<Result<T>>,
+) -> Poll<Result<T>> {
+    let Some((place, owner)) = frame.place().and_then(|place| Some((place, place.owner.get()?))) else {
+        return Poll::Ready(Err(gone()));
+    };
+    // Handed in and out by reference: each layer that copied what was just written would wait for the writing.
+    let mut polled = Poll::Pending;
+    let mut run = || polled = poll(context);
+    let mut run = || guarded(owner, &mut run);
+    if let Err(panic) = frame.run(&mut run) {
+        return Poll::Ready(Err(incident(&place.context, &what(place), &*panic)));
+    }
+    polled
+}
+
+/// What a node has running: a task, or a call that waits.
 pub(crate) struct Work {
-    place: Rc<Place>,
     frame: Frame,
-    /// Its entry in the list of what the node has running.
-    entry: Option<Entry>,
+    entry: Entry,
 }
 
+/// An entry in the node's list of what it has running.
 struct Entry {
     node: Rc<dyn Node>,
     id: u64,
     end: Rc<End>,
 }
 
-impl Work {
-    /// A call by `who`, or else by the tree itself. It counts as running from when it first waits.
-    ///
-    /// # Errors
-    /// If the node is not bound.
-    #[inline]
-    pub(crate) fn call(node: &Rc<dyn Node>, who: Option<Who>) -> Result<Self> {
-        let place = node.node_core().place().ok_or_else(gone)?;
-        let who = who.unwrap_or_else(|| place.context.member().who());
-        Ok(Self::new(place, Some(who)))
-    }
-
-    /// A task. It counts as running from now on.
-    fn task(node: &Rc<dyn Node>) -> Result<Self> {
-        let place = node.node_core().place().ok_or_else(gone)?;
-        let mut work = Self::new(place, None);
-        work.entry = Some(node.node_core().tasks.enter(node));
-        Ok(work)
-    }
-
-    #[inline]
-    fn new(place: Rc<Place>, who: Option<Who>) -> Self {
-        Self {
-            frame: Frame::new(place.context.clone(), who),
-            place,
-            entry: None,
-        }
-    }
-
-    /// Where it runs.
-    pub(super) const fn place(&self) -> &Rc<Place> {
-        &self.place
-    }
-
-    /// Whose call it is.
-    pub(super) const fn who(&self) -> Option<&Who> {
-        self.frame.who()
-    }
-
-    /// Polls on until the work, or its node, ends. `what` names it for the log.
-    #[inline]
-    pub(crate) fn poll<T>(
-        &mut self,
-        node: &Rc<dyn Node>,
-        context: &mut Context<'_>,
-        what: impl FnOnce(&Place) -> String,
-        poll: impl FnOnce(&mut Context<'_>) -> Poll<Result<T>>,
-    ) -> Poll<Result<T>> {
-        let Self { place, frame, entry } = self;
-        if entry.as_ref().is_some_and(|entry| entry.end.has_come.get()) {
-            return Poll::Ready(Err(gone()));
-        }
-        let Some(owner) = place.owner.get() else {
-            return Poll::Ready(Err(gone()));
-        };
-        // Written where it is found: handed out through all those layers, it would be copied by each.
-        let mut polled = Poll::Pending;
-        let run = || polled = poll(context);
-        if let Err(panic) = frame.run(|| guarded(owner, run)) {
-            return Poll::Ready(Err(incident(node, &what(place), &*panic)));
-        }
-        if polled.is_pending() {
-            let entry = entry.get_or_insert_with(|| node.node_core().tasks.enter(node));
-            entry.end.waker.set(Some(context.waker().clone()));
-        }
-        polled
+/// Takes the work off the list however it ends, also when whoever waits for it drops it.
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.node.node_core().tasks.leave(self.id);
     }
 }
 
-/// Takes the work off its node's list however it ends, also when whoever waits for it drops it.
-impl Drop for Work {
-    fn drop(&mut self) {
-        if let Some(Entry { node, id, .. }) = &self.entry {
-            node.node_core().tasks.leave(*id);
+impl Work {
+    fn task(node: &Rc<dyn Node>) -> Result<Self> {
+        let place = node.node_core().place().ok_or_else(gone)?;
+        Ok(Self {
+            frame: Frame::of_node(place, None),
+            entry: node.node_core().tasks.enter(node),
+        })
+    }
+
+    /// A call that was polled and is not over.
+    ///
+    /// # Errors
+    /// If the node is gone.
+    pub(crate) fn call(frame: Frame, context: &Context<'_>) -> Result<Self> {
+        let node = frame.place().and_then(|place| place.this.upgrade()).ok_or_else(gone)?;
+        let entry = node.node_core().tasks.enter(&node);
+        entry.end.waker.set(Some(context.waker().clone()));
+        Ok(Self { frame, entry })
+    }
+
+    /// Polls on until the work, or its node, ends. `what` names it for the log.
+    pub(crate) fn poll<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        what: impl FnOnce(&Place) -> String,
+        poll: impl FnMut(&mut Context<'_>) -> Poll<Result<T>>,
+    ) -> Poll<Result<T>> {
+        let end = &self.entry.end;
+        if end.has_come.get() {
+            return Poll::Ready(Err(gone()));
         }
+        let polled = poll_inside(&self.frame, context, what, poll);
+        if polled.is_pending() {
+            end.waker.set(Some(context.waker().clone()));
+        }
+        polled
     }
 }
 
@@ -180,23 +168,17 @@ pub(crate) fn inside<T: 'static>(
         Ok(work) => work,
         Err(error) => return ready(Err(error)).boxed_local(),
     };
-    let (node, what) = (node.clone(), what.to_owned());
-    poll_fn(move |context| {
-        work.poll(
-            &node,
-            context,
-            |_place| what.clone(),
-            |context| future.as_mut().poll(context),
-        )
-    })
-    .boxed_local()
+    let what = what.to_owned();
+    poll_fn(move |context| work.poll(context, |_place| what.clone(), |context| future.as_mut().poll(context)))
+        .boxed_local()
 }
 
 /// Runs synchronous code of a node with the same care.
 pub(crate) fn inside_now<T>(node: &Rc<dyn Node>, what: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
     let place = node.node_core().place().ok_or_else(gone)?;
     let owner = place.owner.get().ok_or_else(gone)?;
-    inside_context(&place.context, || guarded(owner, run)).unwrap_or_else(|panic| Err(incident(node, what, &*panic)))
+    inside_context(&place.context, || guarded(owner, run))
+        .unwrap_or_else(|panic| Err(incident(&place.context, what, &*panic)))
 }
 
 /// Starts a task of a node. The receiver learns how it ended.
@@ -228,16 +210,14 @@ pub(crate) fn spawn(
 }
 
 #[cold]
-fn gone() -> Error {
+pub(super) fn gone() -> Error {
     Error::new(ErrorKind::Canceled, "The node was unbound.")
 }
 
 /// Logs a panic under an id, and makes the error that tells only the id.
-fn incident(node: &Rc<dyn Node>, what: &str, panic: &(dyn Any + Send)) -> Error {
-    let id = node
-        .node_core()
-        .context()
-        .map_or_else(String::new, |context| random_hex(&*context.platform(), 6));
+#[cold]
+fn incident(context: &NodeContext, what: &str, panic: &(dyn Any + Send)) -> Error {
+    let id = random_hex(&*context.platform(), 6);
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
