@@ -22,7 +22,7 @@ use super::{
     enter::{Rules, enter, named},
     fault::{self, Fault},
     frame::{Who, current_place, inside_context},
-    member::nobody,
+    member::{Member, nobody},
     resolved::{Destination, Found},
     stream::RemoteStream,
     task::gone,
@@ -38,6 +38,8 @@ use crate::{
 /// The address of a node, seen from another one. Frozen: it does not follow references that change.
 #[derive(Clone)]
 pub struct RemoteNode {
+    /// That of the destination's context: each call asks it, and the way there is long.
+    member: Rc<Member>,
     destination: Rc<Destination>,
     timeout: Option<Option<Duration>>,
 }
@@ -91,8 +93,9 @@ impl RemoteNode {
     }
 
     #[inline]
-    pub(super) const fn to(destination: Rc<Destination>) -> Self {
+    pub(super) fn to(destination: Rc<Destination>) -> Self {
         Self {
+            member: destination.context.member().clone(),
             destination,
             timeout: None,
         }
@@ -118,7 +121,7 @@ impl RemoteNode {
     #[doc(hidden)]
     #[inline]
     pub fn find<F: Node + ?Sized>(&self, here: &Here<F>, contract: &ContractInfo) -> Result<Option<Callee<F>>> {
-        let moves = self.context().member().moves();
+        let moves = self.member.moves();
         if let Some(found) = &*here.0.borrow()
             && let Some(callee) = found.callee(moves)
         {
@@ -192,7 +195,7 @@ impl RemoteNode {
             && matches!(error.kind, ErrorKind::NoSuchProcedure | ErrorKind::InvalidArgument)
         {
             // Another node may be there by now: ask again next time.
-            self.context().member().doubt(self.path());
+            self.member.doubt(self.path());
         }
         answer
     }
@@ -212,20 +215,20 @@ impl RemoteNode {
 
     /// In which codec values are serialised here.
     fn codec(&self) -> CodecId {
-        let peer = self.context().member().peer();
+        let peer = self.member.peer();
         peer.map_or(CodecId::Json, |peer| peer.codec())
     }
 
     /// The node itself, if it is in this tree.
     #[must_use]
     pub fn here(&self) -> Option<Rc<dyn Node>> {
-        let found = self.context().member().find(self.path().as_str());
+        let found = self.member.find(self.path().as_str());
         found.filter(|_| !fault::is(Fault::ShortCutOff))
     }
 
     /// Asks the node once whether it implements the contract. One in another language need not know the question.
     pub(super) async fn check(&self, contract: &ContractInfo) -> Result<()> {
-        if self.context().member().is_verified(self.path(), contract.fingerprint) {
+        if self.member.is_verified(self.path(), contract.fingerprint) {
             return Ok(());
         }
         let payload = Payload::encode(self.peer(DESCRIBE)?.codec(), &[(); 0])?;
@@ -239,12 +242,12 @@ impl RemoteNode {
             Err(error) if error.kind == ErrorKind::NoSuchProcedure => {}
             Err(error) => return Err(error),
         }
-        self.context().member().verify(self.path(), contract.fingerprint);
+        self.member.verify(self.path(), contract.fingerprint);
         Ok(())
     }
 
     pub(super) fn peer(&self, method: &str) -> Result<crate::wamp::peer::Peer> {
-        let member = self.context().member();
+        let member = &self.member;
         member.peer().ok_or_else(|| {
             if member.was_joined() {
                 Error::new(ErrorKind::Disconnected, "There is no connection now.")
@@ -275,7 +278,7 @@ impl RemoteNode {
     /// Who calls.
     #[inline(always)]
     pub(super) fn who(&self) -> Who {
-        self.context().member().who()
+        self.member.who()
     }
 
     /// A call of a node in this tree: most are answered at once, and the others get what waiting takes.
