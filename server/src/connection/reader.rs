@@ -236,14 +236,15 @@ impl<I: Incoming> Reader<'_, I> {
     }
 
     fn message(&mut self, bytes: Bytes) -> Result<(), String> {
-        let message = self.codec.decode(bytes).map_err(|error| error.text)?;
+        // In a box, because it is handed on from one to the next.
+        let message = Box::new(self.codec.decode(bytes).map_err(|error| error.text)?);
         if let Some(usher) = &mut self.usher {
             usher.sees(&message, self.attached);
         }
         if let Some(user) = &self.audited {
             audit(user, &message);
         }
-        if let (Message::Call(call), Some(rate)) = (&message, &mut self.rate)
+        if let (Message::Call(call), Some(rate)) = (&*message, &mut self.rate)
             && !rate.take()
         {
             metrics::counter!(telemetry::CALLS_REFUSED).increment(1);

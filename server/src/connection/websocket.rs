@@ -18,7 +18,7 @@ use futures::{
 };
 use shared::wamp::{
     CodecId,
-    router::{Principal, TOKEN},
+    router::{Outgoing as Queued, Principal, TOKEN},
     uri::{close, error},
 };
 
@@ -341,6 +341,15 @@ impl Outgoing for WebSocketOutgoing {
     /// A WebSocket peer does not say what it takes.
     fn largest(&self) -> usize {
         usize::MAX
+    }
+
+    /// That a frame is UTF-8 is checked once for all its receivers.
+    async fn shared(&mut self, message: &Queued) -> Option<Result<(), Gone>> {
+        if self.batch.is_some() || !self.codec.is_text() {
+            return None;
+        }
+        let text = message.form(self.codec, |bytes| Utf8Bytes::try_from(bytes).ok())?;
+        Some(self.feed(Frame::Text(text?)).await)
     }
 
     async fn message(&mut self, bytes: Bytes) -> Result<(), Gone> {

@@ -1,6 +1,7 @@
 //! What reader and writer need of a socket, whatever it is made of.
 
 use axum::body::Bytes;
+use shared::wamp::router::Outgoing as Queued;
 
 /// What came from a socket.
 #[derive(Debug)]
@@ -45,6 +46,11 @@ pub(super) trait Incoming: Send {
 pub(super) trait Outgoing: Send {
     /// The largest message that the other side takes, in bytes.
     fn largest(&self) -> usize;
+
+    /// Writes a message that others get too, if there is a shorter way than by its bytes.
+    fn shared(&mut self, _: &Queued) -> impl Future<Output = Option<Result<(), Gone>>> + Send {
+        std::future::ready(None)
+    }
 
     /// Writes a message.
     fn message(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), Gone>> + Send;

@@ -52,6 +52,11 @@ async fn write(
     attached: &Attached,
     buffer: &mut BytesMut,
 ) -> Result<(), Gone> {
+    if Arc::strong_count(&message) > 1
+        && let Some(written) = sink.shared(&message).await
+    {
+        return written;
+    }
     let bytes = Queued::take_frame(&mut message, codec, buffer);
     let largest = sink.largest();
     let fits = if bytes.len() <= largest {
@@ -74,7 +79,7 @@ fn instead(codec: CodecId, message: &Message, attached: &Attached, (bytes, large
     let error = if let Message::Invocation(invocation) = message {
         let answer = refusal(codec, code::INVOCATION, invocation.request, reason, text);
         // Turns are for readers: a writer is given no more than it has room for.
-        attached.deliver(Message::Error(answer), &mut Burst::default());
+        attached.deliver(Box::new(Message::Error(answer)), &mut Burst::default());
         return None;
     } else if let Message::Result(result) = message {
         refusal(codec, code::CALL, result.request, reason, text)

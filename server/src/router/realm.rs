@@ -196,7 +196,7 @@ impl RealmHandle {
                     }
                 };
                 let Some(message) = burst.before(next).await else { break };
-                attached.deliver(message, &mut burst);
+                attached.deliver(Box::new(message), &mut burst);
                 burst.turn().await;
             }
         });
@@ -381,7 +381,7 @@ impl Attached {
     }
 
     /// Hands over what was received. What comes of it is written out when the burst is flushed.
-    pub(crate) fn deliver(&self, message: Message, burst: &mut Burst) {
+    pub(crate) fn deliver(&self, message: Box<Message>, burst: &mut Burst) {
         burst.handed_on += 1;
         burst.bytes += message.payload().map_or(0, Payload::size);
         burst.caused += self.with_later(&mut burst.wakes, |state, connection| state.message(connection, message));
@@ -432,7 +432,7 @@ mod tests {
             realm: Uri::unchecked(REALM),
             details: HelloDetails::default(),
         };
-        attached.deliver(Message::Hello(Box::new(hello)), &mut Burst::default());
+        attached.deliver(Box::new(Message::Hello(Box::new(hello))), &mut Burst::default());
         assert!(queue.is_welcomed());
         (attached, queue)
     }
@@ -451,7 +451,7 @@ mod tests {
             options: SubscribeOptions::default(),
             topic: topic.clone(),
         };
-        subscriber.deliver(Message::Subscribe(subscribe), &mut Burst::default());
+        subscriber.deliver(Box::new(Message::Subscribe(subscribe)), &mut Burst::default());
         let reading = tokio::spawn(async move {
             let mut events = 0;
             while events < EVENTS {
@@ -471,7 +471,7 @@ mod tests {
                 topic: topic.clone(),
                 payload: Payload::empty(CodecId::Json),
             };
-            publisher.deliver(Message::Publish(Box::new(publish)), &mut burst);
+            publisher.deliver(Box::new(Message::Publish(Box::new(publish))), &mut burst);
             burst.turn().await;
         }
         drop(burst);

@@ -158,14 +158,17 @@ impl RealmState {
     }
 
     /// Takes a message of a connection. Returns how many messages it caused.
-    pub(super) fn message(&mut self, connection: ConnectionId, message: Message) -> u64 {
+    pub(super) fn message(&mut self, connection: ConnectionId, message: Box<Message>) -> u64 {
         let before = self.sent;
         // Time limits count from when a call arrives, not from the last tick.
         if needs_time(&message) || self.router.asks() {
             self.tick();
         }
         match self.refusal(connection, &message) {
-            None => self.feed(Input::Message { connection, message }),
+            None => self.feed(Input::Message {
+                connection,
+                message: *message,
+            }),
             Some(refused) => self.feed(refused),
         }
         self.sent - before

@@ -1,6 +1,9 @@
 //! A message on its way out, encoded once for all its receivers.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    any::Any,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::{Bytes, BytesMut};
 
@@ -17,7 +20,16 @@ pub struct Outgoing {
     place: u64,
     /// Receivers of one message nearly always have one codec: the broker makes a message for each. In a box: what goes to
     /// one receiver has none.
-    frame: OnceLock<Box<(CodecId, Bytes)>>,
+    frame: OnceLock<Box<Frame>>,
+}
+
+/// A frame that several receivers get.
+#[derive(Debug)]
+struct Frame {
+    codec: CodecId,
+    bytes: Bytes,
+    /// What a transport has made of it.
+    form: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Outgoing {
@@ -55,9 +67,34 @@ impl Outgoing {
     /// The frame in a codec; encoded by whoever asks first, and kept for the others.
     #[must_use]
     pub fn frame(&self, codec: CodecId) -> Bytes {
-        let encode = || codec.encode(&self.message);
-        let (of, frame) = &**self.frame.get_or_init(|| Box::new((codec, encode())));
-        if *of == codec { frame.clone() } else { encode() }
+        let frame = self.kept(codec);
+        if frame.codec == codec {
+            frame.bytes.clone()
+        } else {
+            codec.encode(&self.message)
+        }
+    }
+
+    fn kept(&self, codec: CodecId) -> &Frame {
+        self.frame.get_or_init(|| {
+            Box::new(Frame {
+                codec,
+                bytes: codec.encode(&self.message),
+                form: OnceLock::new(),
+            })
+        })
+    }
+
+    /// The frame as a transport sends it, made by whoever asks first and kept for the others. None for who wants another
+    /// codec or form than they.
+    #[must_use]
+    pub fn form<T: Any + Clone + Send + Sync>(&self, codec: CodecId, make: impl FnOnce(Bytes) -> T) -> Option<T> {
+        let frame = self.kept(codec);
+        if frame.codec != codec {
+            return None;
+        }
+        let form = frame.form.get_or_init(|| Box::new(make(frame.bytes.clone())));
+        (**form).downcast_ref::<T>().cloned()
     }
 
     /// As [`Self::frame`], for a receiver that does not need it again: the last one shares it with nobody. What has to be
@@ -72,7 +109,7 @@ impl Outgoing {
             return this.frame(codec);
         };
         match own.frame.take() {
-            Some(made) if made.0 == codec => made.1,
+            Some(frame) if frame.codec == codec => frame.bytes,
             Some(_) | None => {
                 if buffer.capacity() == 0 {
                     buffer.reserve(ROOM);
@@ -86,6 +123,17 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_form_is_made_once_and_only_of_the_frame_that_is_kept() {
+        let message = Outgoing::new(Message::goodbye("a.reason", None));
+        let long = |bytes: Bytes| bytes.len();
+        let length = message.frame(CodecId::Json).len();
+        assert_eq!(message.form(CodecId::Json, long), Some(length));
+        assert_eq!(message.form(CodecId::Json, |_| 0_usize), Some(length), "made already");
+        assert_eq!(message.form(CodecId::Json, |_| "another form"), None);
+        assert_eq!(message.form(CodecId::Cbor, long), None);
+    }
 
     #[test]
     fn frames_out_of_one_buffer_are_those_of_a_buffer_each_while_some_are_still_held() {
