@@ -231,7 +231,8 @@ impl<I: Incoming> Reader<'_, I> {
     /// Puts what is made here and not by the router into the peer's queue.
     fn answer(&self, message: Message, class: Class) {
         // It always has room for this.
-        self.queue
+        let _ = self
+            .queue
             .push(Arc::new(Outgoing::new(message)), class, &mut Wakes::default());
     }
 

@@ -20,23 +20,29 @@ pub(super) const INVALID_TEXT: &str = "coati.close.invalid_text";
 
 /// Writes what is queued until the farewell is out or the socket takes no more.
 pub(super) async fn run(sink: &mut impl Outgoing, codec: CodecId, queue: &Outbound, attached: &Attached) {
+    let mut batch = Vec::new();
     loop {
         queue.filled().await;
         // Frames are made in it one after the other; an idle connection has none.
         let mut buffer = BytesMut::new();
         // Everything that is there goes into as few system calls as possible.
-        while let Some((action, room)) = queue.try_next() {
-            if room {
+        loop {
+            if queue.take(&mut batch) {
                 attached.has_room();
             }
-            let written = match action {
-                Next::Message(message) => write(sink, codec, message, attached, &mut buffer).await,
-                Next::Ping => sink.ping().await,
-                Next::Pong(bytes) => sink.pong(bytes).await,
-                Next::Close(reason) => return sink.farewell(reason.as_str()).await,
-            };
-            if written.is_err() {
-                return;
+            if batch.is_empty() {
+                break;
+            }
+            for action in batch.drain(..) {
+                let written = match action {
+                    Next::Message(message) => write(sink, codec, message, attached, &mut buffer).await,
+                    Next::Ping => sink.ping().await,
+                    Next::Pong(bytes) => sink.pong(bytes).await,
+                    Next::Close(reason) => return sink.farewell(reason.as_str()).await,
+                };
+                if written.is_err() {
+                    return;
+                }
             }
         }
         if sink.flush().await.is_err() {

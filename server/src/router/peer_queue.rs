@@ -13,12 +13,7 @@ use shared::wamp::{
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    SocketLimits,
-    queue::{Outbound, Pushed},
-    realm::Shared,
-    wakes::Wakes,
-};
+use super::{SocketLimits, queue::Outbound, realm::Shared, wakes::Wakes};
 
 /// How messages get to a peer.
 #[derive(Clone)]
@@ -37,20 +32,23 @@ impl fmt::Debug for PeerQueue {
 }
 
 impl PeerQueue {
-    /// Hands a message on, or says that there is no room. A socket's writer hears of it when `wakes` are flushed.
-    pub(super) fn push(&self, message: &Arc<Outgoing>, class: Class, wakes: &mut Wakes) -> Pushed {
+    /// Hands a message on. A socket's writer hears of it when `wakes` are flushed.
+    ///
+    /// # Errors
+    /// The message, if there is no room.
+    pub(super) fn push(&self, message: Arc<Outgoing>, class: Class, wakes: &mut Wakes) -> Result<(), Arc<Outgoing>> {
         match self {
-            Self::Socket(queue) => queue.push(message.clone(), class, wakes),
+            Self::Socket(queue) => queue.push(message, class, wakes),
             Self::Memory { lane, .. } => {
-                let message = message.message().clone();
+                let copy = message.message().clone();
                 let sent = match class {
-                    Class::Reply | Class::Control => lane.send_beyond(message),
-                    Class::Event | Class::Resumable | Class::Invocation => lane.try_send(message),
+                    Class::Reply | Class::Control => lane.send_beyond(copy),
+                    Class::Event | Class::Resumable | Class::Invocation => lane.try_send(copy),
                 };
                 match sent {
                     // A closed link ends by itself; what is sent to it is lost either way.
-                    Ok(()) | Err(SendError::Closed) => Pushed::Taken,
-                    Err(SendError::Full(_)) => Pushed::Full,
+                    Ok(()) | Err(SendError::Closed) => Ok(()),
+                    Err(SendError::Full(_)) => Err(message),
                 }
             }
         }

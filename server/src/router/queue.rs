@@ -27,6 +27,11 @@ use crate::config::QueueLimits;
 /// What a message costs beside its arguments: a guess, good enough for a bound.
 const HEAD: usize = 64;
 
+/// How much a writer takes out at once. It is counted out then, so what waits exceeds the limits by no more than this and
+/// the last message of it.
+const BATCH: usize = 16;
+const BATCH_BYTES: usize = 16 * 1024;
+
 /// What the writer of a socket has to do next.
 #[derive(Debug)]
 pub(crate) enum Next {
@@ -38,14 +43,6 @@ pub(crate) enum Next {
     Pong(Bytes),
     /// Everything was taken: close for this reason.
     Close(Uri),
-}
-
-/// Whether a message was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pushed {
-    Taken,
-    /// There is no room; only for events and invocations.
-    Full,
 }
 
 /// The queue from the router (who pushes) to the writer of one socket (who pops). Dropping the connection drops it.
@@ -129,8 +126,11 @@ impl Outbound {
         }
     }
 
-    /// Takes a message, or says that there is no room. Never waits. The writer hears of it when `wakes` are flushed.
-    pub(crate) fn push(&self, message: Arc<Outgoing>, class: Class, wakes: &mut Wakes) -> Pushed {
+    /// Takes a message. Never waits. The writer hears of it when `wakes` are flushed.
+    ///
+    /// # Errors
+    /// The message, if there is no room: only for events and invocations.
+    pub(crate) fn push(&self, message: Arc<Outgoing>, class: Class, wakes: &mut Wakes) -> Result<(), Arc<Outgoing>> {
         let size = HEAD + message.message().payload().map_or(0, shared::wamp::Payload::size);
         // One call brings any number of results in parts: nothing but this queue bounds them.
         let class = if in_parts(message.message()) {
@@ -143,11 +143,11 @@ impl Outbound {
         }
         let mut state = self.state();
         if state.closing.is_some() {
-            return Pushed::Taken; // nobody reads it any more
+            return Ok(()); // nobody reads it any more
         }
         if !state.has_room(class, size, &self.limits) {
             state.owes_room |= class == Class::Invocation;
-            return Pushed::Full;
+            return Err(message);
         }
         state.load(class).add(size);
         state.queue.push_back(Entry { message, class, size });
@@ -155,7 +155,7 @@ impl Outbound {
         if let Some(writer) = state.writer.take() {
             wakes.add(writer);
         }
-        Pushed::Taken
+        Ok(())
     }
 
     /// Closes after what is queued. The first reason stays.
@@ -195,8 +195,8 @@ impl Outbound {
         gone.len()
     }
 
-    /// The router holds invocations for this peer. True if there is room for one right now; otherwise [`Self::try_next`]
-    /// will say when there is.
+    /// The router holds invocations for this peer. True if there is room for one right now; otherwise [`Self::take`] will
+    /// say when there is.
     pub(crate) fn owe_room(&self) -> bool {
         let mut state = self.state();
         state.owes_room = !state.has_room(Class::Invocation, 0, &self.limits);
@@ -240,7 +240,7 @@ impl Outbound {
         wake(state);
     }
 
-    /// Waits until [`Self::try_next`] has something. For the writer only.
+    /// Waits until [`Self::take`] has something. For the writer only.
     pub(crate) async fn filled(&self) {
         poll_fn(|context| {
             let mut state = self.state();
@@ -253,22 +253,32 @@ impl Outbound {
         .await;
     }
 
-    /// What to do next, if there is something, and whether the router is to be told that there is room for an invocation.
-    pub(crate) fn try_next(&self) -> Option<(Next, bool)> {
+    /// Takes out what to do next, nothing if there is nothing. True if the router is to be told that there is room for an
+    /// invocation.
+    pub(crate) fn take(&self, batch: &mut Vec<Next>) -> bool {
+        self.take_most(BATCH, batch)
+    }
+
+    fn take_most(&self, most: usize, batch: &mut Vec<Next>) -> bool {
         let mut state = self.state();
         if std::mem::take(&mut state.ping) {
-            return Some((Next::Ping, false));
+            batch.push(Next::Ping);
         }
-        if let Some(bytes) = state.pong.take() {
-            return Some((Next::Pong(bytes), false));
+        batch.extend(state.pong.take().map(Next::Pong));
+        let (mut bytes, mut room) = (0, false);
+        while batch.len() < most
+            && bytes < BATCH_BYTES
+            && let Some(entry) = state.queue.pop_front()
+        {
+            bytes += entry.size;
+            room |= state.take(&entry, &self.limits);
+            batch.push(Next::Message(entry.message));
         }
-        let Some(entry) = state.queue.pop_front() else {
-            return state.closing.clone().map(|reason| (Next::Close(reason), false));
-        };
-        let room = state.take(&entry, &self.limits);
+        if batch.len() < most && state.queue.is_empty() {
+            batch.extend(state.closing.clone().map(Next::Close));
+        }
         self.reconsider(&state);
-        drop(state);
-        Some((Next::Message(entry.message), room))
+        room
     }
 
     /// Has the reader of the same socket stop, or go on.
@@ -392,14 +402,21 @@ mod tests {
     }
 
     fn taken(queue: &Outbound) -> usize {
-        std::iter::from_fn(|| queue.try_next())
+        std::iter::from_fn(|| next(queue))
             .take_while(|(next, _)| matches!(next, Next::Message(_)))
             .count()
     }
 
-    /// Wakes the writer at once.
-    fn push(queue: &Outbound, message: Arc<Outgoing>, class: Class) -> Pushed {
-        queue.push(message, class, &mut Wakes::default())
+    /// Wakes the writer at once; whether there was room.
+    fn push(queue: &Outbound, message: Arc<Outgoing>, class: Class) -> bool {
+        queue.push(message, class, &mut Wakes::default()).is_ok()
+    }
+
+    /// The next one alone, and whether the router is to hear of room.
+    fn next(queue: &Outbound) -> Option<(Next, bool)> {
+        let mut batch = Vec::new();
+        let room = queue.take_most(1, &mut batch);
+        batch.pop().map(|next| (next, room))
     }
 
     const ONE: QueueLimits = QueueLimits {
@@ -411,34 +428,30 @@ mod tests {
     #[test]
     fn events_fill_the_queue_and_answers_get_in_all_the_same() {
         let queue = Outbound::new(ONE);
-        assert_eq!(
+        assert!(
             push(&queue, event(5000), Class::Event),
-            Pushed::Taken,
             "a single one fits, however large"
         );
-        assert_eq!(push(&queue, event(0), Class::Event), Pushed::Full);
-        assert_eq!(push(&queue, event(0), Class::Reply), Pushed::Taken);
-        assert_eq!(push(&queue, event(0), Class::Control), Pushed::Taken);
+        assert!(!push(&queue, event(0), Class::Event));
+        assert!(push(&queue, event(0), Class::Reply));
+        assert!(push(&queue, event(0), Class::Control));
         assert_eq!(taken(&queue), 3);
-        assert_eq!(
-            (queue.bytes(), push(&queue, event(0), Class::Event)),
-            (0, Pushed::Taken)
-        );
+        assert_eq!((queue.bytes(), push(&queue, event(0), Class::Event)), (0, true));
     }
 
     #[test]
     fn the_router_hears_of_room_once_after_it_was_refused() {
         let queue = Outbound::new(ONE);
         push(&queue, event(0), Class::Invocation);
-        assert_eq!(push(&queue, event(0), Class::Invocation), Pushed::Full);
-        assert!(matches!(queue.try_next(), Some((Next::Message(_), true))));
+        assert!(!push(&queue, event(0), Class::Invocation));
+        assert!(matches!(next(&queue), Some((Next::Message(_), true))));
         assert!(queue.owe_room(), "there is room right now");
         push(&queue, event(0), Class::Invocation);
         assert!(!queue.owe_room());
-        assert!(matches!(queue.try_next(), Some((Next::Message(_), true))));
+        assert!(matches!(next(&queue), Some((Next::Message(_), true))));
         push(&queue, event(0), Class::Invocation);
         assert!(
-            matches!(queue.try_next(), Some((Next::Message(_), false))),
+            matches!(next(&queue), Some((Next::Message(_), false))),
             "nobody waits any more"
         );
     }
@@ -453,8 +466,8 @@ mod tests {
         push(&queue, event(0), Class::Control);
         queue.close(Uri::unchecked("why"));
         push(&queue, event(0), Class::Control);
-        assert!(matches!(queue.try_next(), Some((Next::Message(_), false))));
-        assert!(matches!(queue.try_next(), Some((Next::Close(why), false)) if why == "why"));
+        assert!(matches!(next(&queue), Some((Next::Message(_), false))));
+        assert!(matches!(next(&queue), Some((Next::Close(why), false)) if why == "why"));
     }
 
     #[tokio::test]
@@ -469,7 +482,7 @@ mod tests {
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        assert!(queue.try_next().is_some());
+        assert!(next(&queue).is_some());
         waiting.await.expect("the reader goes on");
     }
 
@@ -525,7 +538,7 @@ mod tests {
                             Class::Resumable => load(&expected, &[Class::Resumable]) < (frames / 2).max(1),
                         };
                         let pushed = push(&queue, message, class);
-                        prop_assert_eq!(pushed, if room { Pushed::Taken } else { Pushed::Full }, "{:?}", class);
+                        prop_assert_eq!(pushed, room, "{:?}", class);
                         if room {
                             expected.push_back((class, (subscription, number)));
                         } else if class == Class::Resumable {
@@ -536,7 +549,7 @@ mod tests {
                         }
                     }
                     Step::Pop => {
-                        let taken = match queue.try_next() {
+                        let taken = match next(&queue) {
                             Some((Next::Message(message), _)) => Some(id_of(&message)),
                             Some(_) | None => None,
                         };
@@ -545,7 +558,7 @@ mod tests {
                 }
             }
             let left: Vec<_> = expected.iter().map(|(_, id)| *id).collect();
-            let out = std::iter::from_fn(|| match queue.try_next() {
+            let out = std::iter::from_fn(|| match next(&queue) {
                 Some((Next::Message(message), _)) => Some(id_of(&message)),
                 Some(_) | None => None,
             });

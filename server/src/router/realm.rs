@@ -453,11 +453,14 @@ mod tests {
         };
         subscriber.deliver(Box::new(Message::Subscribe(subscribe)), &mut Burst::default());
         let reading = tokio::spawn(async move {
-            let mut events = 0;
+            let (mut events, mut batch) = (0, Vec::new());
             while events < EVENTS {
                 queue.filled().await;
-                while let Some((Next::Message(message), _)) = queue.try_next() {
-                    events += u64::from(matches!(message.message(), Message::Event(_)));
+                queue.take(&mut batch);
+                for next in batch.drain(..) {
+                    events += u64::from(
+                        matches!(next, Next::Message(message) if matches!(message.message(), Message::Event(_))),
+                    );
                 }
             }
             events

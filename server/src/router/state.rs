@@ -18,7 +18,6 @@ use super::{
     SocketLimits,
     history::HistoryWriter,
     peer_queue::PeerQueue,
-    queue::Pushed,
     realm::{Place, RealmStats, Shared},
     realms::Equipment,
     wakes::Wakes,
@@ -281,13 +280,13 @@ impl RealmState {
             Class::Reply | Class::Invocation | Class::Event | Class::Resumable => None,
         };
         let peer = self.peers.get(&connection)?;
-        let pushed = peer.queue.push(&message, class, &mut self.wakes);
+        let pushed = peer.queue.push(message, class, &mut self.wakes);
         if let Some(session) = over {
             self.forget(session);
         }
         match pushed {
-            Pushed::Taken => None,
-            Pushed::Full => self.refused(connection, message, class),
+            Ok(()) => None,
+            Err(message) => self.refused(connection, message, class),
         }
     }
 
