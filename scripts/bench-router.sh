@@ -82,7 +82,7 @@ fi
 # What our router allows, as it says itself.
 grep -hm1 "limits in force" "$results/ours.server.log" || true
 
-# Medians, and what they are to the bare sockets and to Crossbar.
+# Medians, and what ours are to the others: medians of the ratios within each round, because machines drift.
 python3 - "$results" <<'PY'
 import collections, os, statistics, sys
 
@@ -97,16 +97,17 @@ for name in ("bare", "ours", "crossbar"):
             parts = line.rstrip("\n").split("\t")
             if len(parts) == 3 and (parts[0] != "idle") == (suffix == ""):
                 values[parts[0], parts[1]][name].append(float(parts[2]))
-found = {key: {name: statistics.median(it) for name, it in by.items()} for key, by in values.items()}
+median = lambda list: statistics.median(list) if list else None
+# Of two measures whose rounds belong together.
+ratio = lambda ours, to: median([one / other for one, other in zip(ours, to) if other])
 show = lambda value: "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 print("| measure | bare | ours | Crossbar | ours : bare | ours : Crossbar |")
 print("|---|---|---|---|---|---|")
-for (scenario, measure), by in found.items():
-    bare, ours, other = (by.get(name) for name in ("bare", "ours", "crossbar"))
-    ratio = lambda to: f"{ours / to:.2f}" if ours is not None and to else ""
-    print(f"| {scenario} {measure} | {show(bare)} | {show(ours)} | {show(other)} | {ratio(bare)} | {ratio(other)} |")
-echo = found.get(("echo", "p50_us"), {}).get("bare")
-call = found.get(("call1", "p50_us"), {}).get("ours")
-if echo and call:
-    print(f"\nSequential call p50 to two echoes: {call / (2 * echo):.2f}")
+for (scenario, measure), by in values.items():
+    bare, ours, other = (by[name] for name in ("bare", "ours", "crossbar"))
+    cells = [median(bare), median(ours), median(other), ratio(ours, bare), ratio(ours, other)]
+    print(f"| {scenario} {measure} | " + " | ".join(map(show, cells)) + " |")
+to_echo = ratio(values["call1", "p50_us"]["ours"], values["echo", "p50_us"]["bare"])
+if to_echo:
+    print(f"\nSequential call p50 to two echoes: {to_echo / 2:.2f}")
 PY

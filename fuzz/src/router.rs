@@ -80,7 +80,10 @@ pub fn conversation(bytes: &[u8]) {
 
 fn say(router: &mut Router, connection: ConnectionId, frame: &[u8]) -> Vec<Output> {
     router.handle(match CodecId::Json.decode(frame.to_vec().into()) {
-        Ok(message) => Input::Message { connection, message },
+        Ok(message) => Input::Message {
+            connection,
+            message: message.into(),
+        },
         Err(error) => Input::Malformed {
             connection,
             reason: error.text,

@@ -123,6 +123,7 @@ impl Connection<'_> {
         let mut writing = pin!(writer::run(outgoing, codec, &queue, &attached));
         let exchange = pin!(async {
             tokio::select! {
+                biased;
                 end = reading.as_mut() => match end {
                     End::Gone => {}
                     End::Refused => writing.as_mut().await,
@@ -143,6 +144,7 @@ impl Connection<'_> {
             std::future::pending::<()>().await;
         });
         tokio::select! {
+            biased;
             () = exchange => {}
             () = farewell => {}
             () = login => {}

@@ -18,7 +18,7 @@ impl World {
         };
         let outputs = self.0.handle(Input::Message {
             connection: ConnectionId(number),
-            message,
+            message: message.into(),
         });
         let frames = outputs.into_iter().filter_map(|output| match output {
             Output::Send {
@@ -82,7 +82,7 @@ fn arguments_pass_through_the_router_undecoded() {
     let message = CodecId::Json.decode(r#"[16,3,{},"t",[1]]"#.into()).expect("a message");
     let outputs = world.0.handle(Input::Message {
         connection: ConnectionId(1),
-        message,
+        message: message.into(),
     });
     assert_eq!(outputs.len(), 12);
     for output in outputs {

@@ -237,8 +237,7 @@ impl<I: Incoming> Reader<'_, I> {
     }
 
     fn message(&mut self, bytes: Bytes) -> Result<(), String> {
-        // In a box, because it is handed on from one to the next.
-        let message = Box::new(self.codec.decode(bytes).map_err(|error| error.text)?);
+        let message = self.codec.decode_boxed(bytes).map_err(|error| error.text)?;
         if let Some(usher) = &mut self.usher {
             usher.sees(&message, self.attached);
         }

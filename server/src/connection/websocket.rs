@@ -1,6 +1,6 @@
 //! WebSocket: who may open one, which sub-protocol it speaks, and its frames.
 
-use std::pin::pin;
+use std::{future::poll_fn, pin::pin};
 
 use axum::{
     body::Bytes,
@@ -11,11 +11,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures::{
-    FutureExt, SinkExt, StreamExt,
-    future::BoxFuture,
-    stream::{SplitSink, SplitStream},
-};
+use futures::{FutureExt, Sink, SinkExt, StreamExt, future::BoxFuture, stream::SplitStream};
 use shared::wamp::{
     CodecId,
     router::{Outgoing as Queued, Principal, TOKEN},
@@ -306,16 +302,20 @@ fn broken(error: axum::Error) -> Silence {
     }
 }
 
-struct WebSocketOutgoing {
-    sink: SplitSink<WebSocket, Frame>,
+struct WebSocketOutgoing<S> {
+    sink: S,
     codec: CodecId,
     /// Messages that go into one frame; none where the sub-protocol is not batched.
     batch: Option<Vec<u8>>,
 }
 
-impl WebSocketOutgoing {
+impl<S: Sink<Frame> + Unpin> WebSocketOutgoing<S> {
     async fn feed(&mut self, frame: Frame) -> Result<(), Gone> {
-        self.sink.feed(frame).await.map_err(|_| Gone)
+        self.sink.feed(frame).await.map_err(|_| Gone)?;
+        // Half a socket keeps a frame back until it is asked for room. Until then its memory could not serve the next one.
+        poll_fn(|context| self.sink.poll_ready_unpin(context))
+            .await
+            .map_err(|_| Gone)
     }
 
     async fn payload(&mut self, bytes: Bytes) -> Result<(), Gone> {
@@ -337,7 +337,7 @@ impl WebSocketOutgoing {
     }
 }
 
-impl Outgoing for WebSocketOutgoing {
+impl<S: Sink<Frame> + Send + Unpin> Outgoing for WebSocketOutgoing<S> {
     /// A WebSocket peer does not say what it takes.
     fn largest(&self) -> usize {
         usize::MAX
@@ -405,7 +405,54 @@ fn close_frame(reason: &str) -> Frame {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use futures::Stream;
+
     use super::*;
+
+    /// A socket that nothing comes from, and that needs a frame no longer than it takes to copy it.
+    struct Copies;
+
+    impl Stream for Copies {
+        type Item = ();
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl Sink<Frame> for Copies {
+        type Error = ();
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn start_send(self: Pin<&mut Self>, _: Frame) -> Result<(), ()> {
+            Ok(())
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_was_written_holds_its_memory_no_longer() {
+        let (sink, _stream) = Copies.split();
+        let codec = CodecId::Cbor;
+        let mut outgoing = WebSocketOutgoing {
+            sink,
+            codec,
+            batch: None,
+        };
+        let bytes = Bytes::from(vec![1; 100]);
+        outgoing.message(bytes.clone()).await.expect("a socket");
+        assert!(bytes.is_unique());
+    }
 
     #[test]
     fn the_first_known_offer_is_taken() {

@@ -70,6 +70,7 @@ async fn write(
     } else {
         instead(codec, message.message(), attached, (bytes.len(), largest))
     };
+    Queued::spend(message);
     match fits {
         Some(bytes) => sink.message(bytes).await,
         None => Ok(()),

@@ -164,10 +164,7 @@ impl RealmState {
             self.tick();
         }
         match self.refusal(connection, &message) {
-            None => self.feed(Input::Message {
-                connection,
-                message: *message,
-            }),
+            None => self.feed(Input::Message { connection, message }),
             Some(refused) => self.feed(refused),
         }
         self.sent - before
@@ -255,7 +252,7 @@ impl RealmState {
                 }
                 Output::Store(change) => {
                     let numbers = change.number..=change.number;
-                    if !self.history.as_ref().is_some_and(|history| history.store(change)) {
+                    if !self.history.as_ref().is_some_and(|history| history.store(*change)) {
                         let after = self.router.handle(Input::Stored { numbers, kept: false });
                         outputs.splice(0..0, after.into_iter().rev());
                     }

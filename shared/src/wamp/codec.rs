@@ -118,6 +118,14 @@ impl CodecId {
     /// # Errors
     /// If the frame is not exactly one message.
     pub fn decode(self, frame: Bytes) -> Result<Message, DecodeError> {
+        self.decode_boxed(frame).map(|message| *message)
+    }
+
+    /// As [`Self::decode`], for who hands the message on: it is made where it stays.
+    ///
+    /// # Errors
+    /// If the frame is not exactly one message.
+    pub fn decode_boxed(self, frame: Bytes) -> Result<Box<Message>, DecodeError> {
         Message::from_frame(self, frame)
     }
 
@@ -149,9 +157,11 @@ impl CodecId {
 
     /// How many bytes options or details take, nearly.
     pub(crate) fn size_of_details(self, details: &impl Details) -> usize {
-        let mut writer = FrameWriter::new(self, 1, BytesMut::with_capacity(64));
+        let mut buffer = BytesMut::with_capacity(64);
+        let mut writer = FrameWriter::new(self, 1, &mut buffer);
         writer.details(details);
-        writer.finish().len()
+        writer.finish();
+        buffer.len()
     }
 
     pub(crate) fn value_to_bytes<T: Serialize + ?Sized>(self, value: &T) -> Result<Bytes, String> {

@@ -164,13 +164,17 @@ impl Payload {
         self.codec.value_from_slice(bytes).map_err(|text| undecodable(&text))
     }
 
-    /// As [`Self::transcode`], when these are not needed any more.
-    pub(crate) fn into_codec(mut self, to: CodecId) -> Result<Self> {
-        if to == self.codec || self.is_empty() {
-            self.codec = to;
-            return Ok(self);
+    /// As [`Self::transcode`], in place.
+    pub(crate) fn change_codec(&mut self, to: CodecId) -> Result<()> {
+        if to != self.codec {
+            *self = self.transcode(to)?;
         }
-        self.transcode(to)
+        Ok(())
+    }
+
+    /// Takes the arguments out of a message that does not need them any more.
+    pub(crate) const fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::empty(self.codec))
     }
 
     /// The same arguments in another codec; the same bytes if it is the same codec.

@@ -66,6 +66,7 @@ impl LocalRealm {
         let this = self.clone();
         self.0.platform.spawn_local(Box::pin(async move {
             while let Some(message) = far.incoming.receive().await {
+                let message = Box::new(message);
                 this.handle(Input::Message { connection, message });
             }
             this.handle(Input::Detach { connection });

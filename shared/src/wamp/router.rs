@@ -228,8 +228,8 @@ pub enum Input {
     Message {
         /// Where.
         connection: ConnectionId,
-        /// The message.
-        message: Message,
+        /// The message. In a box, because it is handed on from one to the next.
+        message: Box<Message>,
     },
     /// A frame came in that is not a message: the session is aborted.
     Malformed {
@@ -351,7 +351,7 @@ pub enum Output {
         class: Class,
     },
     /// Write down what changed in the history, in order, and say [`Input::Stored`]. Only if the history is durable.
-    Store(Change),
+    Store(Box<Change>),
     /// Stop reading from a connection, or go on: what it sent waits for a decision. Optional: if more comes than can be
     /// kept, the session ends.
     Pause {

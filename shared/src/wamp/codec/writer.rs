@@ -11,19 +11,19 @@ pub(crate) trait Details {
     /// How many keys there are.
     fn count(&self) -> u32;
     /// Writes each key and its value.
-    fn write(&self, writer: &mut FrameWriter);
+    fn write(&self, writer: &mut FrameWriter<'_>);
 }
 
 /// Builds one frame.
-pub(crate) struct FrameWriter {
+pub(crate) struct FrameWriter<'a> {
     codec: CodecId,
-    buffer: BytesMut,
+    buffer: &'a mut BytesMut,
     first: bool,
 }
 
-impl FrameWriter {
+impl<'a> FrameWriter<'a> {
     /// A frame of `count` elements, in an empty buffer.
-    pub(crate) fn new(codec: CodecId, count: u8, mut buffer: BytesMut) -> Self {
+    pub(crate) fn new(codec: CodecId, count: u8, buffer: &'a mut BytesMut) -> Self {
         buffer.put_u8(match codec {
             CodecId::Json => b'[',
             // At most seven elements: both formats say so in the first byte.
@@ -37,18 +37,13 @@ impl FrameWriter {
         }
     }
 
-    /// Keys and values alone, to go into a map later by [`Self::encoded`].
-    pub(crate) fn members(codec: CodecId) -> Self {
+    /// Keys and values alone, in an empty buffer, to go into a map later by [`Self::encoded`].
+    pub(crate) const fn members(codec: CodecId, buffer: &'a mut BytesMut) -> Self {
         Self {
             codec,
-            buffer: BytesMut::new(),
+            buffer,
             first: true,
         }
-    }
-
-    /// The keys and values.
-    pub(crate) fn into_members(self) -> Box<[u8]> {
-        self.buffer.as_ref().into()
     }
 
     /// Keys and values that were written before.
@@ -85,9 +80,9 @@ impl FrameWriter {
             (CodecId::Json, _) => self.buffer.put_u8(b'{'),
             (CodecId::Msgpack, count) => {
                 // Writing to a vector cannot fail.
-                let _ = rmp::encode::write_map_len(&mut (&mut self.buffer).writer(), count);
+                let _ = rmp::encode::write_map_len(&mut self.buffer.writer(), count);
             }
-            (CodecId::Cbor, count) => cbor::write_head(&mut self.buffer, 5, u64::from(count)),
+            (CodecId::Cbor, count) => cbor::write_head(self.buffer, 5, u64::from(count)),
         }
         self.first = true;
         details.write(self);
@@ -118,14 +113,18 @@ impl FrameWriter {
 
     pub(crate) fn write_number(&mut self, number: u64) {
         match self.codec {
-            CodecId::Json => {
-                let mut digits = itoa::Buffer::new();
-                self.buffer.extend_from_slice(digits.format(number).as_bytes());
-            }
+            CodecId::Json => match u8::try_from(number) {
+                // Such as the codes of messages.
+                Ok(number @ 10..100) => self.buffer.put_slice(&[b'0' + number / 10, b'0' + number % 10]),
+                Ok(_) | Err(_) => {
+                    let mut digits = itoa::Buffer::new();
+                    self.buffer.extend_from_slice(digits.format(number).as_bytes());
+                }
+            },
             CodecId::Msgpack => {
-                let _ = rmp::encode::write_uint(&mut (&mut self.buffer).writer(), number);
+                let _ = rmp::encode::write_uint(&mut self.buffer.writer(), number);
             }
-            CodecId::Cbor => cbor::write_head(&mut self.buffer, 0, number),
+            CodecId::Cbor => cbor::write_head(self.buffer, 0, number),
         }
     }
 
@@ -137,13 +136,13 @@ impl FrameWriter {
                 self.buffer.put_u8(b'"');
             }
             CodecId::Json => {
-                let _ = serde_json::to_writer((&mut self.buffer).writer(), text);
+                let _ = serde_json::to_writer(self.buffer.writer(), text);
             }
             CodecId::Msgpack => {
-                let _ = rmp::encode::write_str(&mut (&mut self.buffer).writer(), text);
+                let _ = rmp::encode::write_str(&mut self.buffer.writer(), text);
             }
             CodecId::Cbor => {
-                cbor::write_head(&mut self.buffer, 3, text.len() as u64);
+                cbor::write_head(self.buffer, 3, text.len() as u64);
                 self.buffer.extend_from_slice(text.as_bytes());
             }
         }
@@ -203,13 +202,12 @@ impl FrameWriter {
         }
     }
 
-    /// The buffer with the whole frame.
-    pub(crate) fn finish(mut self) -> BytesMut {
+    /// Ends the frame.
+    pub(crate) fn finish(self) {
         match self.codec {
             CodecId::Json => self.buffer.put_u8(b']'),
             CodecId::Msgpack | CodecId::Cbor => {}
         }
-        self.buffer
     }
 }
 

@@ -50,12 +50,12 @@ trait Field: Sized {
     type Wire: DeserializeOwned;
     fn is_absent(&self) -> bool;
     fn of_wire(wire: Self::Wire) -> Self;
-    fn write(&self, writer: &mut FrameWriter);
+    fn write(&self, writer: &mut FrameWriter<'_>);
 }
 
 /// What an optional field can hold.
 trait Item: DeserializeOwned {
-    fn write(&self, writer: &mut FrameWriter);
+    fn write(&self, writer: &mut FrameWriter<'_>);
 }
 
 impl<T: Item> Field for Option<T> {
@@ -66,7 +66,7 @@ impl<T: Item> Field for Option<T> {
     fn of_wire(wire: Self) -> Self {
         wire
     }
-    fn write(&self, writer: &mut FrameWriter) {
+    fn write(&self, writer: &mut FrameWriter<'_>) {
         if let Some(item) = self {
             item.write(writer);
         }
@@ -77,7 +77,7 @@ impl<T: Item> Field for Option<T> {
 macro_rules! item {
     ($($type:ty: |$item:ident, $writer:ident| $write:expr;)*) => { $(
         impl Item for $type {
-            fn write(&self, $writer: &mut FrameWriter) {
+            fn write(&self, $writer: &mut FrameWriter<'_>) {
                 let $item = self;
                 $write;
             }
@@ -113,7 +113,7 @@ macro_rules! default_field {
             fn of_wire(wire: Option<Self>) -> Self {
                 wire.unwrap_or_default()
             }
-            fn write(&self, writer: &mut FrameWriter) {
+            fn write(&self, writer: &mut FrameWriter<'_>) {
                 writer.write_value(self);
             }
         }
@@ -131,7 +131,7 @@ impl Field for Roles {
     fn of_wire(wire: Self) -> Self {
         wire
     }
-    fn write(&self, writer: &mut FrameWriter) {
+    fn write(&self, writer: &mut FrameWriter<'_>) {
         writer.write_value(self);
     }
 }
@@ -184,7 +184,7 @@ macro_rules! details {
                 0 $( + Rest::count(&self.$first) )? $( + u32::from(!Field::is_absent(&self.$field)) )* $( + Rest::count(&self.$rest) )?
             }
 
-            fn write(&self, writer: &mut FrameWriter) {
+            fn write(&self, writer: &mut FrameWriter<'_>) {
                 $( Rest::write(&self.$first, writer); )?
                 $( if !Field::is_absent(&self.$field) {
                     writer.key($key);

@@ -300,10 +300,11 @@ impl Fields {
 
 impl Message {
     /// See [`CodecId::decode`].
-    pub(crate) fn from_frame(codec: CodecId, frame: Bytes) -> Result<Self, DecodeError> {
+    pub(crate) fn from_frame(codec: CodecId, frame: Bytes) -> Result<Box<Self>, DecodeError> {
+        let by_elements = |frame| Self::from_elements(codec, frame).map(Box::new);
         match codec {
-            CodecId::Json => usual::read(frame).or_else(|frame| Self::from_elements(codec, frame)),
-            CodecId::Msgpack | CodecId::Cbor => Self::from_elements(codec, frame),
+            CodecId::Json => usual::read(frame).or_else(by_elements),
+            CodecId::Msgpack | CodecId::Cbor => by_elements(frame),
         }
     }
 
@@ -364,17 +365,17 @@ impl Message {
         let size = head + payload.map_or(0, Payload::size);
         buffer.reserve(size);
         let count = self.head_count() + payload.map_or(0, payload_count);
-        let mut writer = FrameWriter::new(codec, count, std::mem::take(buffer));
+        let mut writer = FrameWriter::new(codec, count, buffer);
         writer.number(self.code());
         self.write_head(&mut writer);
         if let Some(payload) = payload {
             writer.payload(payload);
         }
-        *buffer = writer.finish();
+        writer.finish();
         buffer.split().freeze()
     }
 
-    fn write_head(&self, writer: &mut FrameWriter) {
+    fn write_head(&self, writer: &mut FrameWriter<'_>) {
         match self {
             Self::Hello(message) => {
                 writer.text(message.realm.as_str());
@@ -451,7 +452,7 @@ impl Message {
         }
     }
 
-    fn write_call_head(&self, writer: &mut FrameWriter) {
+    fn write_call_head(&self, writer: &mut FrameWriter<'_>) {
         match self {
             Self::Call(message) => {
                 writer.number(message.request.get());

@@ -93,7 +93,7 @@ impl Router {
         let Some(target) = trusted else {
             return self.heard(purpose, None, out);
         };
-        let call = Call {
+        let mut call = Call {
             request,
             options: CallOptions {
                 // 0 would be for ever.
@@ -104,7 +104,7 @@ impl Router {
             payload,
         };
         let own = Arc::clone(&self.own);
-        match self.calls.call(&own, call, target, self.now, out) {
+        match self.calls.call(&own, &mut call, target, self.now, out) {
             Ok(()) => {
                 self.asked.open.insert(request, purpose);
             }

@@ -43,8 +43,15 @@ pub(super) struct InFlight {
     receive_progress: bool,
     /// CANCEL with mode kill was passed on; the callee's answer is awaited.
     interrupted: bool,
-    timeout: Option<Duration>,
-    deadline: Option<Duration>,
+    /// In a box, because few calls have one.
+    limit: Option<Box<TimeLimit>>,
+}
+
+/// How long a call, or the time between two results of it, may take.
+#[derive(Debug)]
+struct TimeLimit {
+    timeout: Duration,
+    deadline: Duration,
 }
 
 /// Why a call cannot be made.
@@ -171,7 +178,7 @@ impl Calls {
     pub(super) fn call(
         &mut self,
         caller: &Member,
-        call: Call,
+        call: &mut Call,
         target: Target,
         now: Duration,
         out: &mut Vec<Output>,
@@ -186,40 +193,39 @@ impl Calls {
             let text = "The callee does not take progressive arguments.".to_owned();
             return Err(Refused::Answer(error::FEATURE_NOT_SUPPORTED, text));
         }
-        let payload = call
-            .payload
-            .into_codec(callee.member.codec)
+        call.payload
+            .change_codec(callee.member.codec)
             .map_err(|error| Refused::Answer(error::INVALID_ARGUMENT, error.into_parts().message))?;
         callee.invocations += 1;
         let request = RequestId::wrapped(callee.invocations);
         let limit = call.options.timeout.filter(|milliseconds| *milliseconds > 0);
         let forwarded = target.forward_timeout && callee.times_out;
         let receive_progress = call.options.receive_progress && callee.progresses;
-        let details = InvocationDetails {
-            caller: caller.disclosed.clone(),
-            procedure: (target.policy != MatchPolicy::Exact).then_some(call.procedure),
-            receive_progress,
-            progress: call.options.progress,
-            timeout: limit.filter(|_| forwarded),
-            trace: call.options.trace,
-            passthru: call.options.passthru,
-        };
-        let invocation = Invocation {
-            request,
-            registration: target.registration,
-            details,
-            payload,
-        };
         if self.faults.has(Fault::Overtakes) {
             callee.stalled = false;
         }
+        let invocation = Invocation {
+            request,
+            registration: target.registration,
+            details: InvocationDetails {
+                caller: caller.disclosed.clone(),
+                procedure: (target.policy != MatchPolicy::Exact).then(|| call.procedure.clone()),
+                receive_progress,
+                progress: call.options.progress,
+                timeout: limit.filter(|_| forwarded),
+                trace: call.options.trace.take(),
+                passthru: std::mem::take(&mut call.options.passthru),
+            },
+            payload: call.payload.take(),
+        };
         let begins = callee.invoke(invocation, out);
         let caller = (caller.session, call.request);
-        let timeout = limit.filter(|_| !forwarded).map(Duration::from_millis);
-        let deadline = timeout.map(|timeout| now.saturating_add(timeout));
-        if let Some(deadline) = deadline {
+        let limit = limit.filter(|_| !forwarded).map(|milliseconds| {
+            let timeout = Duration::from_millis(milliseconds);
+            let deadline = now.saturating_add(timeout);
             self.deadlines.insert((deadline, caller));
-        }
+            Box::new(TimeLimit { timeout, deadline })
+        });
         let in_flight = InFlight {
             caller,
             registration: target.registration,
@@ -228,8 +234,7 @@ impl Calls {
             streams: call.options.progress,
             receive_progress,
             interrupted: false,
-            timeout,
-            deadline,
+            limit,
         };
         callee.serves.insert(request, in_flight);
         if let Some(party) = self.parties.get_mut(&caller.0) {
@@ -239,7 +244,7 @@ impl Calls {
     }
 
     /// Passes more arguments of a call on to its callee.
-    pub(super) fn more(&mut self, callee: Key, call: Call, out: &mut Vec<Output>) {
+    pub(super) fn more(&mut self, callee: Key, call: &mut Call, out: &mut Vec<Output>) {
         let Some(party) = self.parties.get_mut(&callee.0) else {
             return;
         };
@@ -250,12 +255,12 @@ impl Calls {
         if in_flight.interrupted {
             return;
         }
-        match call.payload.into_codec(party.member.codec) {
-            Ok(payload) => {
+        match call.payload.change_codec(party.member.codec) {
+            Ok(()) => {
                 // All options but `progress` are those of the first part.
                 let details = InvocationDetails {
                     progress: call.options.progress,
-                    passthru: call.options.passthru,
+                    passthru: std::mem::take(&mut call.options.passthru),
                     ..InvocationDetails::default()
                 };
                 let (request, registration) = (callee.1, in_flight.registration);
@@ -263,7 +268,7 @@ impl Calls {
                     request,
                     registration,
                     details,
-                    payload,
+                    payload: call.payload.take(),
                 };
                 party.invoke(invocation, out);
             }
@@ -276,7 +281,13 @@ impl Calls {
     }
 
     /// Passes a result on. False if the callee was never sent such an invocation.
-    pub(super) fn answer(&mut self, callee: SessionId, message: Yield, now: Duration, out: &mut Vec<Output>) -> bool {
+    pub(super) fn answer(
+        &mut self,
+        callee: SessionId,
+        message: &mut Yield,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) -> bool {
         let key = (callee, message.request);
         let party = self.parties.get_mut(&callee);
         let Some(in_flight) = party.and_then(|party| party.serves.get_mut(message.request)) else {
@@ -286,9 +297,9 @@ impl Calls {
         if message.options.progress {
             if in_flight.receive_progress && !in_flight.interrupted {
                 // The time limit of a progressive call is between its results.
-                if let (Some(timeout), Some(deadline)) = (in_flight.timeout, in_flight.deadline.as_mut()) {
+                if let Some(TimeLimit { timeout, deadline }) = in_flight.limit.as_deref_mut() {
                     self.deadlines.remove(&(*deadline, caller));
-                    *deadline = now.saturating_add(timeout);
+                    *deadline = now.saturating_add(*timeout);
                     self.deadlines.insert((*deadline, caller));
                 }
                 self.result(caller, message, out);
@@ -300,26 +311,24 @@ impl Calls {
         true
     }
 
-    fn result(&self, caller: Key, message: Yield, out: &mut Vec<Output>) {
+    fn result(&self, caller: Key, message: &mut Yield, out: &mut Vec<Output>) {
         let Some(party) = self.parties.get(&caller.0) else {
             return;
         };
-        match message.payload.into_codec(party.member.codec) {
-            Ok(payload) => {
-                let details = ResultDetails {
-                    progress: message.options.progress,
-                    passthru: message.options.passthru,
-                };
+        match message.payload.change_codec(party.member.codec) {
+            Ok(()) => {
+                let progress = message.options.progress;
                 // One call may bring any number of results but the last, so that no room is kept for those.
-                let class = if details.progress { Class::Event } else { Class::Reply };
+                let class = if progress { Class::Event } else { Class::Reply };
+                let passthru = std::mem::take(&mut message.options.passthru);
                 let result = CallResult {
                     request: caller.1,
-                    details,
-                    payload,
+                    details: ResultDetails { progress, passthru },
+                    payload: message.payload.take(),
                 };
                 out.push(Output::Send {
                     connection: party.member.connection,
-                    message: Arc::new(Outgoing::new(Message::Result(result))),
+                    message: Outgoing::shared(0, Message::Result(result)),
                     class,
                 });
             }
@@ -328,7 +337,7 @@ impl Calls {
     }
 
     /// Passes an error on. False if the callee was never sent such an invocation.
-    pub(super) fn error(&mut self, callee: SessionId, message: ErrorMessage, out: &mut Vec<Output>) -> bool {
+    pub(super) fn error(&mut self, callee: SessionId, mut message: ErrorMessage, out: &mut Vec<Output>) -> bool {
         let key = (callee, message.request);
         let Some(in_flight) = self.forget(key) else {
             return self.was_sent(key);
@@ -337,15 +346,10 @@ impl Calls {
         let Some(party) = self.parties.get(&caller.0) else {
             return true;
         };
-        match message.payload.into_codec(party.member.codec) {
-            Ok(payload) => {
-                let error = ErrorMessage {
-                    request_type: code::CALL,
-                    request: caller.1,
-                    payload,
-                    ..message
-                };
-                reply(&party.member, Message::Error(error), out);
+        match message.payload.change_codec(party.member.codec) {
+            Ok(()) => {
+                (message.request_type, message.request) = (code::CALL, caller.1);
+                reply(&party.member, Message::Error(message), out);
             }
             Err(error) => self.fail(caller, error::INVALID_ARGUMENT, &error.message, out),
         }
@@ -483,8 +487,8 @@ impl Calls {
                 .held
                 .retain(|held| number_of(held) != Some(key.1) || held.place() == begins);
         }
-        if let Some(deadline) = in_flight.deadline {
-            self.deadlines.remove(&(deadline, in_flight.caller));
+        if let Some(limit) = &in_flight.limit {
+            self.deadlines.remove(&(limit.deadline, in_flight.caller));
         }
         if let Some(party) = self.parties.get_mut(&in_flight.caller.0) {
             party.calls.remove(in_flight.caller.1);

@@ -73,7 +73,7 @@ pub(super) struct Decisions {
     /// For the request that is just handled.
     once: Option<(Wish, Judged)>,
     /// The first one is being decided.
-    waiting: VecDeque<Message>,
+    waiting: VecDeque<Box<Message>>,
     paused: bool,
 }
 
@@ -157,10 +157,10 @@ impl Router {
         &mut self,
         connection: ConnectionId,
         session: SessionId,
-        message: Message,
+        message: Box<Message>,
         out: &mut Vec<Output>,
     ) {
-        if matches!(message, Message::Abort(_)) {
+        if matches!(*message, Message::Abort(_)) {
             return self.aborted(connection, session, out);
         }
         let Some(joined) = self.joined_mut(session) else { return };
@@ -199,7 +199,7 @@ impl Router {
     pub(super) fn decide_first(
         &mut self,
         session: SessionId,
-        message: Message,
+        message: Box<Message>,
         (callee, question): (Callee, Payload),
         out: &mut Vec<Output>,
     ) {
@@ -240,7 +240,7 @@ impl Router {
         let Some(joined) = self.joined_mut(session) else { return };
         let (connection, decisions) = (joined.member.connection, &mut joined.decisions);
         let mut waiting = std::mem::take(&mut decisions.waiting);
-        let Some((action, uri, policy)) = waiting.front().and_then(wish) else {
+        let Some((action, uri, policy)) = waiting.front().and_then(|message| wish(message)) else {
             return;
         };
         let (wish, (judged, cache)) = ((action, uri.clone(), policy), read(answer));

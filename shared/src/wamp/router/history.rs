@@ -200,7 +200,7 @@ impl Router {
         );
         let number = change.number;
         self.history.is_durable().then(|| {
-            out.push(Output::Store(change));
+            out.push(Output::Store(Box::new(change)));
             number
         })
     }

@@ -2,15 +2,34 @@
 
 use std::{
     any::Any,
+    cell::RefCell,
     sync::{Arc, OnceLock},
 };
 
 use bytes::{Bytes, BytesMut};
 
-use crate::wamp::{codec::CodecId, message::Message};
+use crate::wamp::{
+    codec::CodecId,
+    id::PublicationId,
+    message::{EventReceived, Message},
+};
 
 /// Memory for frames that are written one after the other.
 const ROOM: usize = 1024;
+
+/// Messages of which each thread keeps the memory, once they are out, for the next ones.
+const KEPT: usize = 64;
+
+/// What is left of them then.
+const NOTHING: Message = Message::EventReceived(EventReceived {
+    publication: PublicationId::wrapped(1),
+});
+
+thread_local! {
+    /// A burst makes many messages before the first one is out, and often that is on another thread: what allocators are
+    /// slow at.
+    static SPENT: RefCell<Vec<Arc<Outgoing>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A message for one or many receivers.
 #[derive(Debug)]
@@ -34,17 +53,43 @@ struct Frame {
 
 impl Outgoing {
     /// Wraps a message.
+    #[inline]
     #[must_use]
     pub fn new(message: Message) -> Self {
         Self::at(0, message)
     }
 
     /// An INVOCATION at its place among those of its callee.
+    #[inline]
     pub(super) fn at(place: u64, message: Message) -> Self {
         Self {
             message,
             place,
             frame: OnceLock::new(),
+        }
+    }
+
+    /// As [`Self::at`], in the memory of a message that is out where there is one.
+    pub(super) fn shared(place: u64, message: Message) -> Arc<Self> {
+        let spent = SPENT.with_borrow_mut(Vec::pop);
+        if let Some(mut spent) = spent
+            && let Some(own) = Arc::get_mut(&mut spent)
+        {
+            *own = Self::at(place, message);
+            return spent;
+        }
+        Arc::new(Self::at(place, message))
+    }
+
+    /// Lets go of a message that is out: its memory serves another one.
+    pub fn spend(mut this: Arc<Self>) {
+        if let Some(own) = Arc::get_mut(&mut this) {
+            *own = Self::at(0, NOTHING);
+            SPENT.with_borrow_mut(|spent| {
+                if spent.len() < KEPT {
+                    spent.push(this);
+                }
+            });
         }
     }
 
@@ -133,6 +178,27 @@ mod tests {
         assert_eq!(message.form(CodecId::Json, |_| 0_usize), Some(length), "made already");
         assert_eq!(message.form(CodecId::Json, |_| "another form"), None);
         assert_eq!(message.form(CodecId::Cbor, long), None);
+    }
+
+    #[test]
+    fn what_is_out_leaves_the_next_its_memory_and_nothing_else() {
+        let message = |reason| Message::goodbye(reason, None);
+        let first = Outgoing::shared(7, message("first"));
+        let place = Arc::as_ptr(&first);
+        assert!(!first.frame(CodecId::Json).is_empty());
+        Outgoing::spend(first.clone());
+        assert_ne!(
+            Arc::as_ptr(&Outgoing::shared(0, message("other"))),
+            place,
+            "somebody has it"
+        );
+        Outgoing::spend(first);
+        let second = Outgoing::shared(0, message("second"));
+        assert_eq!((Arc::as_ptr(&second), second.place()), (place, 0));
+        assert_eq!(second.frame(CodecId::Json), CodecId::Json.encode(&message("second")));
+        let many: Vec<_> = (0..2 * KEPT).map(|_| Outgoing::shared(0, message("many"))).collect();
+        many.into_iter().for_each(Outgoing::spend);
+        assert_eq!(SPENT.with_borrow(Vec::len), KEPT);
     }
 
     #[test]

@@ -53,9 +53,10 @@ pub(super) struct Party {
 
 impl Party {
     /// Sends an invocation, or holds it behind those that already wait for room. Returns its place.
+    #[inline]
     pub(super) fn invoke(&mut self, invocation: Invocation, out: &mut Vec<Output>) -> u64 {
         self.places += 1;
-        let message = Arc::new(Outgoing::at(self.places, Message::Invocation(invocation)));
+        let message = Outgoing::shared(self.places, Message::Invocation(invocation));
         if self.stalled {
             self.held.push_back(message);
         } else {
@@ -105,7 +106,7 @@ pub(super) fn interrupt(
 }
 
 pub(super) fn reply(member: &Member, message: Message, out: &mut Vec<Output>) {
-    let message = Arc::new(Outgoing::new(message));
+    let message = Outgoing::shared(0, message);
     out.push(Output::Send {
         connection: member.connection,
         message,

@@ -26,29 +26,29 @@ pub(super) type Refusal = (&'static str, String);
 
 impl Router {
     /// A message from any connection.
-    pub(super) fn message(&mut self, connection: ConnectionId, message: Message, out: &mut Vec<Output>) {
+    pub(super) fn message(&mut self, connection: ConnectionId, mut message: Box<Message>, out: &mut Vec<Output>) {
         let member = match self.connections.get(&connection).map(|known| &known.state) {
             Some(State::Joined(joined)) if joined.decisions.is_waiting() => {
                 return self.wait(connection, joined.info.session, message, out);
             }
             Some(State::Joined(joined)) => Arc::clone(&joined.member),
             Some(State::Attached | State::Challenged(_) | State::Asking(_)) => {
-                return self.first_message(connection, message, out);
+                return self.first_message(connection, *message, out);
             }
             Some(State::Closing) | None => return,
         };
         if let Some(question) = self.open_question(&member, &message) {
             return self.decide_first(member.session, message, question, out);
         }
-        match message {
+        match *message {
             Message::Publish(publish) => self.publish(&member, &publish, out),
             Message::Subscribe(subscribe) => self.subscribe(&member, subscribe, out),
             Message::Unsubscribe(unsubscribe) => self.unsubscribe(&member, &unsubscribe, out),
-            Message::Call(call) => self.call(&member, call, out),
+            Message::Call(ref mut call) => self.call(&member, call, out),
             Message::Cancel(cancel) => self.calls.cancel(member.session, &cancel, out),
             Message::Register(register) => self.register(&member, register, out),
             Message::Unregister(unregister) => self.unregister(&member, &unregister, out),
-            Message::Yield(message) => {
+            Message::Yield(ref mut message) => {
                 let request = message.request;
                 if !self.calls.answer(member.session, message, self.now, out) {
                     self.violation(
@@ -353,7 +353,7 @@ impl Router {
         }
     }
 
-    fn call(&mut self, member: &Member, call: Call, out: &mut Vec<Output>) {
+    fn call(&mut self, member: &Member, call: &mut Call, out: &mut Vec<Output>) {
         let (request, more) = (call.request, call.options.progress);
         if let Err(refused) = self.try_call(member, call, out) {
             match refused {
@@ -368,8 +368,8 @@ impl Router {
         }
     }
 
-    fn try_call(&mut self, member: &Member, call: Call, out: &mut Vec<Output>) -> Result<(), Refused> {
-        match self.calls.check(member.session, &call)? {
+    fn try_call(&mut self, member: &Member, call: &mut Call, out: &mut Vec<Output>) -> Result<(), Refused> {
+        match self.calls.check(member.session, call)? {
             Part::First => {}
             Part::More(callee, invocation) => {
                 self.calls.more((callee, invocation), call, out);
@@ -378,7 +378,7 @@ impl Router {
             Part::Late => return Ok(()),
         }
         if call.procedure.is_within("wamp") || call.procedure == REAUTHORIZE {
-            let answer = self.meta_call(member, &call, out);
+            let answer = self.meta_call(member, call, out);
             let payload = answer.map_err(|(error, text)| Refused::Answer(error, text))?;
             let (request, details) = (call.request, ResultDetails::default());
             let result = CallResult {

@@ -106,7 +106,10 @@ impl World {
         let message = codec
             .decode(codec.encode(&message))
             .expect("the same message in another codec");
-        self.handle(Input::Message { connection, message })
+        self.handle(Input::Message {
+            connection,
+            message: message.into(),
+        })
     }
 
     fn handle(&mut self, input: Input) -> Sent {

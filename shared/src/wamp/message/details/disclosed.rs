@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use bytes::BytesMut;
 use serde::{de::MapAccess, ser::SerializeMap};
 
 use super::passthru::{Rest, named};
@@ -77,7 +78,8 @@ impl PartialEq for Disclosed {
 
 impl Known {
     fn encode(&self, codec: CodecId) -> Box<[u8]> {
-        let mut writer = FrameWriter::members(codec);
+        let mut buffer = BytesMut::new();
+        let mut writer = FrameWriter::members(codec, &mut buffer);
         if let Some(session) = self.session {
             writer.key(SESSION);
             writer.write_number(session.get());
@@ -88,7 +90,7 @@ impl Known {
                 writer.write_text(name);
             }
         }
-        writer.into_members()
+        buffer.as_ref().into()
     }
 }
 
@@ -99,7 +101,7 @@ impl Rest for Disclosed {
         })
     }
 
-    fn write(&self, writer: &mut FrameWriter) {
+    fn write(&self, writer: &mut FrameWriter<'_>) {
         let Some(known) = &self.0 else { return };
         match known.encoded.get(writer.codec() as usize) {
             Some(encoded) => writer.encoded(encoded.get_or_init(|| known.encode(writer.codec()))),

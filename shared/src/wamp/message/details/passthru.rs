@@ -73,7 +73,7 @@ impl Passthru {
 /// Keys that are not fields of a details struct.
 pub(super) trait Rest: Default {
     fn count(&self) -> u32;
-    fn write(&self, writer: &mut FrameWriter);
+    fn write(&self, writer: &mut FrameWriter<'_>);
     fn serialize<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
     /// Takes the value of `key` if it is one of these; whether it is.
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
@@ -84,7 +84,7 @@ impl Rest for Passthru {
         // Nine at most.
         self.entries().map(|_| 1).sum()
     }
-    fn write(&self, writer: &mut FrameWriter) {
+    fn write(&self, writer: &mut FrameWriter<'_>) {
         for (name, value) in self.entries() {
             writer.key(name);
             writer.write_text(value);

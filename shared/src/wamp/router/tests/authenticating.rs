@@ -42,7 +42,14 @@ fn challenge(world: &mut World, number: u64, details: &str) -> String {
     let text = format!(r#"[1,"realm",{{"roles":{{"caller":{{}}}},{details}}}]"#);
     let message = CodecId::Json.decode(text.into()).expect("HELLO");
     let connection = ConnectionId(number);
-    match world.router.handle(Input::Message { connection, message }).as_slice() {
+    match world
+        .router
+        .handle(Input::Message {
+            connection,
+            message: message.into(),
+        })
+        .as_slice()
+    {
         [Output::Send { message, .. }] => String::from_utf8(message.frame(CodecId::Json).to_vec()).expect("JSON"),
         other => panic!("{other:?}"),
     }

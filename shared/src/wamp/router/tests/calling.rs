@@ -268,7 +268,7 @@ fn invocations_without_room_are_held_in_order_until_there_is_some() {
     };
     let mut outputs = world.router.handle(Input::Message {
         connection: ConnectionId(1),
-        message: call(1),
+        message: call(1).into(),
     });
     let Some(Output::Send {
         message,
@@ -284,7 +284,7 @@ fn invocations_without_room_are_held_in_order_until_there_is_some() {
         assert_eq!(
             world.handle(Input::Message {
                 connection: ConnectionId(1),
-                message
+                message: message.into()
             }),
             []
         );
@@ -329,7 +329,7 @@ fn arguments_are_translated_for_a_callee_of_another_codec() {
         .expect("a call");
     let mut outputs = world.router.handle(Input::Message {
         connection: ConnectionId(1),
-        message,
+        message: message.into(),
     });
     let Some(Output::Send { message, .. }) = outputs.pop() else {
         panic!("{outputs:?}")
@@ -343,7 +343,7 @@ fn arguments_are_translated_for_a_callee_of_another_codec() {
     let message = CodecId::Msgpack.decode(answer).expect("a result");
     let said = world.handle(Input::Message {
         connection: ConnectionId(2),
-        message,
+        message: message.into(),
     });
     assert_eq!(said, sent([(1, r#"[50,1,{},["\u0000/w=="]]"#)]));
 }
@@ -444,7 +444,7 @@ fn parts_without_room_are_held_in_order_and_dropped_with_their_call() {
     let stall = |world: &mut World, text: &str| {
         let input = Input::Message {
             connection: ConnectionId(1),
-            message: message(text),
+            message: message(text).into(),
         };
         let Some(Output::Send { message, .. }) = world.router.handle(input).pop() else {
             panic!("nothing was sent")
@@ -489,7 +489,7 @@ fn results_before_the_last_have_no_room_kept_for_them_and_need_no_canceling() {
     ] {
         let input = Input::Message {
             connection: ConnectionId(2),
-            message: CodecId::Json.decode(result.into()).expect("a result"),
+            message: CodecId::Json.decode(result.into()).expect("a result").into(),
         };
         let said = world.router.handle(input);
         assert!(

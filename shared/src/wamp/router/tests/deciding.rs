@@ -191,7 +191,10 @@ fn an_authenticator_gives_the_secret_that_a_challenge_is_checked_with() {
         let connection = ConnectionId(9);
         let answer = format!(r#"[70,{invocation},{{}},[{{"role":"guest","secret":"hidden","salt":"s","keylen":16}}]]"#);
         let message = CodecId::Json.decode(answer.into()).expect("YIELD");
-        let out = world.router.handle(Input::Message { connection, message });
+        let out = world.router.handle(Input::Message {
+            connection,
+            message: message.into(),
+        });
         let [Output::Send { message, .. }] = out.as_slice() else {
             panic!("{out:?}")
         };

@@ -35,7 +35,10 @@ fn publish(world: &mut World, topic: &str, number: u32, options: &str) -> u64 {
     let connection = ConnectionId(1);
     let frame = format!(r#"[16,{number},{{"acknowledge":true{options}}},"{topic}",[{number}]]"#);
     let message = CodecId::Json.decode(frame.into()).expect("a message");
-    let out = world.router.handle(Input::Message { connection, message });
+    let out = world.router.handle(Input::Message {
+        connection,
+        message: message.into(),
+    });
     let published = out.iter().find_map(|output| {
         let Output::Send { message, .. } = output else {
             return None;
@@ -443,7 +446,7 @@ fn after_a_restart_the_history_goes_on_where_it_was() {
         let message = CodecId::Json.decode(frame.into()).expect("a message");
         let out = before.router.handle(Input::Message {
             connection: ConnectionId(1),
-            message,
+            message: message.into(),
         });
         forgotten = stored(&out, &mut rows);
     }

@@ -147,7 +147,13 @@ impl Run {
 
     fn say(&mut self, who: usize, message: Message, expected: Vec<Seen>) -> Verdict {
         let connection = ConnectionId(self.clients[who].connection);
-        self.feed(Input::Message { connection, message }, expected)
+        self.feed(
+            Input::Message {
+                connection,
+                message: message.into(),
+            },
+            expected,
+        )
     }
 
     /// Hands an input to the router and compares what comes out with what is expected.

@@ -115,7 +115,7 @@ fn one_event_is_one_message_per_codec_however_many_subscribe() {
         .expect("a message");
     let outputs = world.router.handle(Input::Message {
         connection: ConnectionId(1),
-        message,
+        message: message.into(),
     });
     let messages: BTreeMap<u64, Arc<Outgoing>> = outputs
         .into_iter()
@@ -229,7 +229,10 @@ fn fall_behind(world: &mut World, topic: &str) -> Sent {
     let connection = ConnectionId(1);
     let frame = format!(r#"[16,1,{{}},"{topic}",["too much"]]"#);
     let message = CodecId::Json.decode(frame.into()).expect("a message");
-    let out = world.router.handle(Input::Message { connection, message });
+    let out = world.router.handle(Input::Message {
+        connection,
+        message: message.into(),
+    });
     let refused = out.into_iter().find_map(|output| match output {
         Output::Send {
             connection,

@@ -222,7 +222,7 @@ impl World {
         let message = CodecId::Json.decode(r#"[34,1,1]"#.into()).expect("a message");
         self.handle(Input::Message {
             connection: ConnectionId(99),
-            message,
+            message: message.into(),
         })
     }
 }

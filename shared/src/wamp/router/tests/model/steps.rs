@@ -48,7 +48,10 @@ impl Run {
                     what: What::Goodbye,
                 });
                 let message = Message::goodbye(close::CLOSE_REALM, None);
-                Input::Message { connection, message }
+                Input::Message {
+                    connection,
+                    message: message.into(),
+                }
             }
             2 => {
                 expected.extend([What::Goodbye, What::Closed].map(|what| Seen { who, what }));
@@ -68,7 +71,10 @@ impl Run {
                     options,
                     payload: payload(0),
                 });
-                Input::Message { connection, message }
+                Input::Message {
+                    connection,
+                    message: message.into(),
+                }
             }
         };
         self.feed(input, expected)?;
