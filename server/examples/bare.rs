@@ -47,7 +47,6 @@ struct Hall {
 
 #[derive(Clone, Copy)]
 enum Seat {
-    Echo,
     Caller,
     Callee,
     Publisher,
@@ -62,7 +61,7 @@ async fn main() -> std::io::Result<()> {
         get(move |upgrade: WebSocketUpgrade, State(hall): State<Arc<Hall>>| async move { open(upgrade, hall, seat) })
     };
     let routes = Router::new()
-        .route("/echo", seat(Seat::Echo))
+        .route("/echo", get(async |upgrade| sized(upgrade).on_upgrade(echo)))
         .route("/caller", seat(Seat::Caller))
         .route("/callee", seat(Seat::Callee))
         .route("/publisher", seat(Seat::Publisher))
@@ -77,10 +76,11 @@ async fn main() -> std::io::Result<()> {
 }
 
 fn open(upgrade: WebSocketUpgrade, hall: Arc<Hall>, seat: Seat) -> Response {
-    upgrade
-        .read_buffer_size(2 * 1024)
-        .write_buffer_size(16 * 1024)
-        .on_upgrade(move |socket| run(socket, hall, seat))
+    sized(upgrade).on_upgrade(move |socket| run(socket, hall, seat))
+}
+
+fn sized(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
+    upgrade.read_buffer_size(2 * 1024).write_buffer_size(16 * 1024)
 }
 
 async fn run(socket: WebSocket, hall: Arc<Hall>, seat: Seat) {
@@ -94,21 +94,33 @@ async fn run(socket: WebSocket, hall: Arc<Hall>, seat: Seat) {
             all.retain(|one| !one.is_closed());
             all.push(sender.clone());
         }
-        Seat::Echo | Seat::Publisher => {}
+        Seat::Publisher => {}
     }
     tokio::select! {
-        () = read(stream, &hall, seat, sender) => {}
+        () = read(stream, &hall, seat) => {}
         () = write(sink, receiver) => {}
     }
 }
 
-async fn read(mut stream: SplitStream<WebSocket>, hall: &Hall, seat: Seat, own: Sender<Message>) {
+/// Without a queue, which nobody needs who answers itself: filling one would wake a second worker each time.
+async fn echo(mut socket: WebSocket) {
+    while let Some(Ok(message)) = socket.next().await {
+        if is_data(&message) && socket.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn is_data(message: &Message) -> bool {
+    matches!(message, Message::Text(_) | Message::Binary(_))
+}
+
+async fn read(mut stream: SplitStream<WebSocket>, hall: &Hall, seat: Seat) {
     while let Some(Ok(message)) = stream.next().await {
-        if !matches!(message, Message::Text(_) | Message::Binary(_)) {
+        if !is_data(&message) {
             continue;
         }
         let to = match seat {
-            Seat::Echo => Some(own.clone()),
             Seat::Caller => hall.callee.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             Seat::Callee => hall.caller.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             Seat::Publisher => {

@@ -1,6 +1,6 @@
 //! WebSocket: who may open one, which sub-protocol it speaks, and its frames.
 
-use std::{future::poll_fn, pin::pin};
+use std::{future::poll_fn, pin::pin, task::ready};
 
 use axum::{
     body::Bytes,
@@ -311,27 +311,32 @@ struct WebSocketOutgoing<S> {
 
 impl<S: Sink<Frame> + Unpin> WebSocketOutgoing<S> {
     async fn feed(&mut self, frame: Frame) -> Result<(), Gone> {
-        self.sink.feed(frame).await.map_err(|_| Gone)?;
-        // Half a socket keeps a frame back until it is asked for room. Until then its memory could not serve the next one.
-        poll_fn(|context| self.sink.poll_ready_unpin(context))
-            .await
-            .map_err(|_| Gone)
+        let mut frame = Some(frame);
+        poll_fn(|context| {
+            ready!(self.sink.poll_ready_unpin(context))?;
+            if let Some(frame) = frame.take() {
+                self.sink.start_send_unpin(frame)?;
+            }
+            // Half a socket keeps a frame back until it is asked for room. Until then its memory could not serve the next.
+            self.sink.poll_ready_unpin(context)
+        })
+        .await
+        .map_err(|_: S::Error| Gone)
     }
 
-    async fn payload(&mut self, bytes: Bytes) -> Result<(), Gone> {
-        if self.codec.is_text() {
-            let text = Utf8Bytes::try_from(bytes).map_err(|error| {
-                tracing::error!(%error, "a JSON frame is not text");
-                Gone
-            })?;
-            return self.feed(Frame::Text(text)).await;
+    fn frame(&self, bytes: Bytes) -> Result<Frame, Gone> {
+        if !self.codec.is_text() {
+            return Ok(Frame::Binary(bytes));
         }
-        self.feed(Frame::Binary(bytes)).await
+        Utf8Bytes::try_from(bytes).map(Frame::Text).map_err(|error| {
+            tracing::error!(%error, "a JSON frame is not text");
+            Gone
+        })
     }
 
     async fn end_batch(&mut self) -> Result<(), Gone> {
         match self.batch.as_mut().map(std::mem::take) {
-            Some(batch) if !batch.is_empty() => self.payload(batch.into()).await,
+            Some(batch) if !batch.is_empty() => self.feed(self.frame(batch.into())?).await,
             Some(_) | None => Ok(()),
         }
     }
@@ -354,7 +359,7 @@ impl<S: Sink<Frame> + Send + Unpin> Outgoing for WebSocketOutgoing<S> {
 
     async fn message(&mut self, bytes: Bytes) -> Result<(), Gone> {
         let Some(batch) = &mut self.batch else {
-            return self.payload(bytes).await;
+            return self.feed(self.frame(bytes)?).await;
         };
         batch::add(self.codec, batch, &bytes);
         if batch.len() < WRITE_BUFFER {

@@ -24,12 +24,12 @@ pub(crate) struct FrameWriter<'a> {
 impl<'a> FrameWriter<'a> {
     /// A frame of `count` elements, in an empty buffer.
     pub(crate) fn new(codec: CodecId, count: u8, buffer: &'a mut BytesMut) -> Self {
-        buffer.put_u8(match codec {
+        buffer.extend_from_slice(&[match codec {
             CodecId::Json => b'[',
             // At most seven elements: both formats say so in the first byte.
             CodecId::Msgpack => 0x90 | count,
             CodecId::Cbor => 0x80 | count,
-        });
+        }]);
         Self {
             codec,
             buffer,
@@ -56,9 +56,15 @@ impl<'a> FrameWriter<'a> {
         self.codec
     }
 
+    /// Adds a few octets, such as a separator. (`BufMut` copies even one by a call.)
+    #[inline]
+    fn put(&mut self, octets: &[u8]) {
+        self.buffer.extend_from_slice(octets);
+    }
+
     fn separate(&mut self) {
         if !std::mem::take(&mut self.first) && self.codec == CodecId::Json {
-            self.buffer.put_u8(b',');
+            self.put(b",");
         }
     }
 
@@ -77,7 +83,7 @@ impl<'a> FrameWriter<'a> {
         self.separate();
         match (self.codec, details.count()) {
             (_, 0) => return self.buffer.extend_from_slice(self.codec.empty_map()),
-            (CodecId::Json, _) => self.buffer.put_u8(b'{'),
+            (CodecId::Json, _) => self.put(b"{"),
             (CodecId::Msgpack, count) => {
                 // Writing to a vector cannot fail.
                 let _ = rmp::encode::write_map_len(&mut self.buffer.writer(), count);
@@ -88,7 +94,7 @@ impl<'a> FrameWriter<'a> {
         details.write(self);
         self.first = false;
         if self.codec == CodecId::Json {
-            self.buffer.put_u8(b'}');
+            self.put(b"}");
         }
     }
 
@@ -97,7 +103,7 @@ impl<'a> FrameWriter<'a> {
         self.separate();
         match self.codec {
             CodecId::Json => {
-                self.buffer.put_u8(b'"');
+                self.put(b"\"");
                 self.buffer.extend_from_slice(key.as_bytes());
                 self.buffer.extend_from_slice(b"\":");
             }
@@ -115,7 +121,7 @@ impl<'a> FrameWriter<'a> {
         match self.codec {
             CodecId::Json => match u8::try_from(number) {
                 // Such as the codes of messages.
-                Ok(number @ 10..100) => self.buffer.put_slice(&[b'0' + number / 10, b'0' + number % 10]),
+                Ok(number @ 10..100) => self.put(&[b'0' + number / 10, b'0' + number % 10]),
                 Ok(_) | Err(_) => {
                     let mut digits = itoa::Buffer::new();
                     self.buffer.extend_from_slice(digits.format(number).as_bytes());
@@ -131,9 +137,9 @@ impl<'a> FrameWriter<'a> {
     pub(crate) fn write_text(&mut self, text: &str) {
         match self.codec {
             CodecId::Json if json::plain(text.as_bytes()) == text.len() => {
-                self.buffer.put_u8(b'"');
+                self.put(b"\"");
                 self.buffer.extend_from_slice(text.as_bytes());
-                self.buffer.put_u8(b'"');
+                self.put(b"\"");
             }
             CodecId::Json => {
                 let _ = serde_json::to_writer(self.buffer.writer(), text);
@@ -203,9 +209,9 @@ impl<'a> FrameWriter<'a> {
     }
 
     /// Ends the frame.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(mut self) {
         match self.codec {
-            CodecId::Json => self.buffer.put_u8(b']'),
+            CodecId::Json => self.put(b"]"),
             CodecId::Msgpack | CodecId::Cbor => {}
         }
     }

@@ -21,9 +21,9 @@ const ROOM: usize = 1024;
 const KEPT: usize = 64;
 
 /// What is left of them then.
-const NOTHING: Message = Message::EventReceived(EventReceived {
+const NOTHING: EventReceived = EventReceived {
     publication: PublicationId::wrapped(1),
-});
+};
 
 thread_local! {
     /// A burst makes many messages before the first one is out, and often that is on another thread: what allocators are
@@ -75,7 +75,7 @@ impl Outgoing {
         if let Some(mut spent) = spent
             && let Some(own) = Arc::get_mut(&mut spent)
         {
-            *own = Self::at(place, message);
+            (own.message, own.place) = (message, place);
             return spent;
         }
         Arc::new(Self::at(place, message))
@@ -84,7 +84,8 @@ impl Outgoing {
     /// Lets go of a message that is out: its memory serves another one.
     pub fn spend(mut this: Arc<Self>) {
         if let Some(own) = Arc::get_mut(&mut this) {
-            *own = Self::at(0, NOTHING);
+            own.message = Message::EventReceived(NOTHING);
+            own.frame = OnceLock::new();
             SPENT.with_borrow_mut(|spent| {
                 if spent.len() < KEPT {
                     spent.push(this);
