@@ -200,20 +200,25 @@ impl Default for QueueLimits {
     }
 }
 
+/// Whether only this machine reaches the address, also where it is IPv4 in the form of IPv6.
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
 impl Config {
     /// Refuses settings that cannot work or are not safe.
     ///
     /// # Errors
     /// [`crate::error::ErrorKind::Configuration`], with a sentence that names the setting.
     pub fn validate(&self) -> Result<()> {
-        if !self.address.ip().is_loopback() && !self.is_secure() {
+        if !is_loopback(self.address) && !self.is_secure() {
             return Err(Error::configuration(format!(
                 "The address {} is reachable from other machines and would take passwords without encryption; \
                  listen on 127.0.0.1, name a certificate (tls), or put a TLS proxy in front and say so (behind_proxy)",
                 self.address
             )));
         }
-        if !self.address.ip().is_loopback() && self.allowed_hosts.is_empty() && !self.behind_proxy {
+        if !is_loopback(self.address) && self.allowed_hosts.is_empty() && !self.behind_proxy {
             return Err(Error::configuration(
                 "The host names of the certificate must be named in allowed_hosts, or every request is refused",
             ));
@@ -253,7 +258,7 @@ impl Config {
                 )));
             }
             if let (RawAddress::Tls(public), Some(role), false) = (address, role, everybody)
-                && !public.ip().is_loopback()
+                && !is_loopback(*public)
             {
                 return Err(Error::configuration(format!(
                     "{address} in raw_sockets would give the role {role:?} to everybody who reaches it from other machines; \
@@ -261,7 +266,7 @@ impl Config {
                 )));
             }
             if let RawAddress::Tcp(tcp) = address
-                && !tcp.ip().is_loopback()
+                && !is_loopback(*tcp)
             {
                 return Err(Error::configuration(format!(
                     "{address} in raw_sockets is reachable from other machines without encryption; listen on 127.0.0.1 or \

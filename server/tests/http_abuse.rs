@@ -2,7 +2,10 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
 
 use coati_server::Running;
 use serde_json::json;
@@ -305,6 +308,24 @@ async fn one_address_has_so_many_sockets_and_is_told_why_it_gets_no_more() {
     while Raw::open(server.address(), &offer).await.is_err() {
         assert!(Instant::now() < deadline, "who goes makes room");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_comes_by_ipv4_to_a_listener_of_ipv6_has_the_limits_of_that_address_alone() {
+    let mut config = private();
+    config.connections.per_address = 1;
+    // It takes IPv4 only, as a listener on all addresses does as well, and sees it in the form of IPv6.
+    config.address = "[::ffff:127.0.0.1]:0".parse().expect("an address");
+    let server = started(config).await;
+    let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), server.address().port());
+    let (one, other) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
+    let mut held = Vec::new();
+    for (from, status) in [(one, 101), (other, 101), (one, 429), (other, 429)] {
+        let mut peer = Octets::tcp_from(from, to).await;
+        assert_eq!(peer.upgrade(to, JSON).await, status, "{from}");
+        held.push(peer);
     }
     server.stop().await;
 }

@@ -1,11 +1,15 @@
 //! A client that sends exactly the octets it is told, over TCP or a Unix socket, and frames of WebSocket and RawSocket.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpStream, UnixStream},
+    net::{TcpSocket, TcpStream, UnixStream},
 };
 
 /// The first octets of RawSocket: any length, JSON.
@@ -33,6 +37,13 @@ impl WsFrame {
 impl Octets {
     pub async fn tcp(to: SocketAddr) -> Self {
         Self(Box::new(TcpStream::connect(to).await.expect("somebody listens")))
+    }
+
+    /// The same, from this address of the loopback network.
+    pub async fn tcp_from(from: Ipv4Addr, to: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((from, 0).into()).expect("an address of this machine");
+        Self(Box::new(socket.connect(to).await.expect("somebody listens")))
     }
 
     pub async fn unix(path: &Path) -> Self {
