@@ -46,7 +46,11 @@ start() {
 
 stop() { kill -- "-${children[-1]}" 2>/dev/null || true; unset 'children[-1]'; sleep 1; }
 
-load() { "$programs/load" --url "$url" --dialect "$dialect" $pids --seconds "$each" "${@:2}" >>"$results/$1.tsv" 2>>"$results/errors.log"; }
+load() {
+    # So that rounds are compared with themselves, also where one ended early.
+    printf 'round\t%s\n' "${round:-1}" >>"$results/$1.tsv"
+    "$programs/load" --url "$url" --dialect "$dialect" $pids --seconds "$each" "${@:2}" >>"$results/$1.tsv" 2>>"$results/errors.log"
+}
 early() { echo "$1 ended early: $(tail -1 "$results/errors.log")" >&2; }
 
 peers=(bare ours)
@@ -87,7 +91,8 @@ python3 - "$results" <<'PY'
 import collections, os, statistics, sys
 
 folder = sys.argv[1]
-values = collections.defaultdict(lambda: collections.defaultdict(list))
+# By scenario and measure, then by server: the value of each round.
+values = collections.defaultdict(lambda: collections.defaultdict(dict))
 for name in ("bare", "ours", "crossbar"):
     for suffix in ("", ".idle"):
         path = f"{folder}/{name}{suffix}.tsv"
@@ -95,17 +100,18 @@ for name in ("bare", "ours", "crossbar"):
             continue
         for line in open(path):
             parts = line.rstrip("\n").split("\t")
-            if len(parts) == 3 and (parts[0] != "idle") == (suffix == ""):
-                values[parts[0], parts[1]][name].append(float(parts[2]))
+            if parts[0] == "round":
+                number = parts[1]
+            elif len(parts) == 3 and (parts[0] != "idle") == (suffix == ""):
+                values[parts[0], parts[1]][name][number] = float(parts[2])
 median = lambda list: statistics.median(list) if list else None
-# Of two measures whose rounds belong together.
-ratio = lambda ours, to: median([one / other for one, other in zip(ours, to) if other])
+ratio = lambda ours, to: median([ours[one] / to[one] for one in ours if to.get(one)])
 show = lambda value: "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 print("| measure | bare | ours | Crossbar | ours : bare | ours : Crossbar |")
 print("|---|---|---|---|---|---|")
 for (scenario, measure), by in values.items():
     bare, ours, other = (by[name] for name in ("bare", "ours", "crossbar"))
-    cells = [median(bare), median(ours), median(other), ratio(ours, bare), ratio(ours, other)]
+    cells = [*(median(by.values()) for by in (bare, ours, other)), ratio(ours, bare), ratio(ours, other)]
     print(f"| {scenario} {measure} | " + " | ".join(map(show, cells)) + " |")
 to_echo = ratio(values["call1", "p50_us"]["ours"], values["echo", "p50_us"]["bare"])
 if to_echo:

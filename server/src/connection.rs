@@ -123,6 +123,7 @@ impl Connection<'_> {
         let mut writing = pin!(writer::run(outgoing, codec, &queue, &attached));
         let exchange = pin!(async {
             tokio::select! {
+                // Both have their turn at each wake-up; nobody needs lots to be drawn for who is first.
                 biased;
                 end = reading.as_mut() => match end {
                     End::Gone => {}

@@ -316,7 +316,7 @@ async fn one_address_has_so_many_sockets_and_is_told_why_it_gets_no_more() {
 async fn whoever_comes_by_ipv4_to_a_listener_of_ipv6_has_the_limits_of_that_address_alone() {
     let mut config = private();
     config.connections.per_address = 1;
-    // It takes IPv4 only, as a listener on all addresses does as well, and sees it in the form of IPv6.
+    // As a listener on all addresses does, it sees clients of IPv4 in the form of IPv6.
     config.address = "[::ffff:127.0.0.1]:0".parse().expect("an address");
     let server = started(config).await;
     let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), server.address().port());
